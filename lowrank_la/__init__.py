@@ -1,0 +1,7 @@
+"""Certified randomized, low-rank and structured linear algebra for NumPy, CuPy and PyTorch arrays."""
+
+import lazy_loader
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

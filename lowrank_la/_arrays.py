@@ -1,0 +1,253 @@
+"""The one door for arrays: nothing else in the library imports an array library by name.
+
+A public function opens a `Door` for its inputs. Inside, arrays are NumPy or CuPy
+arrays (which compiled kernels read) or belong to another array-API namespace (which
+takes the reference path). Answers leave through the same door, with the namespace,
+device and floating dtype that came in. PyTorch tensors enter and leave without a copy.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import types
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import array_api_compat as compat
+import numpy as np
+
+Array: TypeAlias = Any  # an array of any namespace of the array API
+Namespace: TypeAlias = types.ModuleType
+
+_BLOCK_BYTES = 1 << 25  # a row block of 32 MiB streams at full speed and stays small
+
+
+@functools.cache
+def have_gpu() -> bool:
+    """Say whether CuPy is installed and sees a device."""
+    try:
+        import cupy
+    except ImportError:
+        return False
+    return bool(cupy.cuda.is_available())
+
+
+def namespace(*arrays: Array) -> Namespace:
+    """Return the array-API namespace that all the arrays share."""
+    return compat.array_namespace(*arrays)
+
+
+def engine_of(array: Array) -> str:
+    """Name the kernel engine for an array: "cpu", "cuda" or "reference"."""
+    if compat.is_numpy_array(array):
+        return "cpu"
+    return "cuda" if compat.is_cupy_array(array) else "reference"
+
+
+def is_array(x: object) -> bool:
+    """Say whether x is a dense array of some array-API namespace."""
+    return compat.is_array_api_obj(x) and not is_sparse(x)
+
+
+def is_sparse(x: object) -> bool:
+    """Say whether x is a SciPy or CuPy sparse matrix or array."""
+    return hasattr(x, "tocsr") and hasattr(x, "nnz")
+
+
+def is_operator(x: object) -> bool:
+    """Say whether x is a linear operator: matmat and rmatmat instead of entries."""
+    return hasattr(x, "matmat") and hasattr(x, "rmatmat") and not is_sparse(x)
+
+
+def is_row_blocks(x: object) -> bool:
+    """Say whether x yields blocks of rows: a callable, or an iterable that is no array or list of numbers."""
+    if is_array(x) or is_sparse(x) or is_operator(x):
+        return False
+    if isinstance(x, list | tuple):
+        return len(x) > 0 and all(is_array(part) or is_sparse(part) for part in x)
+    return callable(x) or isinstance(x, Iterable)
+
+
+@dataclass(frozen=True)
+class Door:
+    """How arrays come in and answers go out.
+
+    Attributes
+    ----------
+    xp : module
+        Namespace of the arrays inside.
+    dtype : dtype of `xp`
+        Floating dtype to work in: that of the input, float32 for half precision.
+    leave : callable
+        Turns an array from inside into one of the caller's kind.
+    """
+
+    xp: Namespace
+    dtype: Any
+    leave: Callable[[Array], Array]
+
+    @property
+    def real_dtype(self) -> Any:
+        """Dtype of absolute values."""
+        return real_dtype(self.xp, self.dtype)
+
+
+def enter(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
+    """Open the door for the named arguments; None and sparse matrices pass as they are.
+
+    The first argument decides the floating dtype; the others are cast to it.
+
+    Raises
+    ------
+    TypeError
+        An argument is no array, belongs to another library than the first one, or is
+        a tensor that requires gradients.
+    """
+    given = {name: _as_array(function, name, x) for name, x in arrays.items() if x is not None}
+    dense = {name: x for name, x in given.items() if not is_sparse(x)}
+    try:
+        outside = compat.array_namespace(*dense.values()) if dense else compat.array_namespace(np.empty(0))
+    except TypeError:
+        kinds = ", ".join(f"{name} is a {type(x).__module__.split('.')[0]} array" for name, x in dense.items())
+        raise TypeError(f"{function}: arrays must belong to one library; {kinds}") from None
+    first = next(iter(given.values()))
+    out_dtype = _floating(outside, first.dtype)
+    inside = {name: x if is_sparse(x) else _step_in(function, name, x) for name, x in given.items()}
+    xp = compat.array_namespace(*[x for x in inside.values() if not is_sparse(x)] or [np.empty(0)])
+    dtype = _working_dtype(xp, outside, out_dtype)
+    inside = {name: _cast(xp, x, dtype) for name, x in inside.items()}
+    device = compat.device(next(iter(dense.values()))) if dense else None
+    door = Door(xp, dtype, functools.partial(_step_out, outside, out_dtype, device))
+    return door, [inside.get(name) for name in arrays]
+
+
+def _as_array(function: str, name: str, x: Array) -> Array:
+    if is_array(x) or is_sparse(x):
+        return x
+    try:
+        array = np.asarray(x)
+    except Exception:
+        array = np.asarray(None)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{function}: {name} must be an array of numbers; got {type(x).__name__}")
+    return array
+
+
+def _step_in(function: str, name: str, x: Array) -> Array:
+    if not compat.is_torch_array(x):
+        return x
+    if x.requires_grad:
+        raise TypeError(f"{function}: {name} must not require gradients, which this function cannot give; pass {name}.detach()")
+    if str(x.dtype) == "torch.bfloat16":
+        x = x.float()
+    if x.device.type == "cpu":
+        return x.resolve_conj().resolve_neg().numpy()
+    import cupy
+
+    return cupy.from_dlpack(x)
+
+
+def _step_out(outside: Namespace, dtype: Any, device: Any, x: Array) -> Array:
+    """Hand an array to the caller; floating values return to the caller's dtype."""
+    if compat.is_torch_namespace(outside):
+        x = outside.from_numpy(x) if isinstance(x, np.ndarray) else outside.from_dlpack(x)
+    if not outside.isdtype(x.dtype, ("real floating", "complex floating")):
+        return x
+    if outside.isdtype(x.dtype, "real floating") and outside.isdtype(dtype, "complex floating"):
+        dtype = real_dtype(outside, dtype)
+    return outside.astype(x, dtype, copy=False)
+
+
+def _floating(xp: Namespace, dtype: Any) -> Any:
+    if isinstance(dtype, np.dtype) and dtype.kind in "biu":  # sparse matrices carry NumPy dtypes
+        return xp.float64
+    if isinstance(dtype, np.dtype):
+        return dtype
+    if xp.isdtype(dtype, ("bool", "integral")):
+        return xp.__array_namespace_info__().default_dtypes()["real floating"]
+    return dtype
+
+
+def _working_dtype(xp: Namespace, outside: Namespace, dtype: Any) -> Any:
+    name = str(dtype).split(".")[-1]
+    return getattr(xp, name if name in ("float32", "float64", "complex64", "complex128") else "float32")
+
+
+def _cast(xp: Namespace, x: Array, dtype: Any) -> Array:
+    if is_sparse(x):
+        return x.astype(dtype, copy=False)
+    if xp.isdtype(x.dtype, "complex floating") and not xp.isdtype(dtype, "complex floating"):
+        return x  # the check that refuses or promotes it is the caller's
+    return xp.astype(x, dtype, copy=False)
+
+
+def real_dtype(xp: Namespace, dtype: Any) -> Any:
+    """Return the dtype of the absolute values of `dtype`."""
+    if dtype == xp.complex64:
+        return xp.float32
+    return xp.float64 if dtype == xp.complex128 else dtype
+
+
+def unit_roundoff(xp: Namespace, dtype: Any) -> float:
+    """Return u, half the distance from 1 to the next number of the dtype."""
+    return float(xp.finfo(dtype).eps) / 2
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """Copy a small array of any namespace to the host."""
+    if isinstance(x, np.ndarray):
+        return x
+    if compat.is_cupy_array(x):
+        return x.get()
+    if compat.is_torch_array(x):
+        return x.detach().cpu().numpy()
+    return np.asarray(x.to_device(type(compat.device(x))("CPU_DEVICE"))) if compat.is_array_api_strict_namespace(namespace(x)) else np.from_dlpack(x)
+
+
+def from_numpy(x: np.ndarray, like: Array) -> Array:
+    """Bring a host array to the namespace and device of `like`, keeping its dtype."""
+    if isinstance(like, np.ndarray):
+        return x
+    xp = namespace(like)
+    return xp.asarray(x, device=compat.device(like))
+
+
+def solve_triangular(R: Array, B: Array, *, adjoint: bool = False) -> Array:
+    """Solve R X = B, or R^H X = B, for an upper triangular R."""
+    xp = namespace(R, B)
+    if compat.is_numpy_array(R):
+        from scipy.linalg import solve_triangular as solve
+
+        return solve(R, B, trans="C" if adjoint else "N", check_finite=False)
+    if compat.is_cupy_array(R):
+        from cupyx.scipy.linalg import solve_triangular as solve
+
+        return solve(R, B, trans="C" if adjoint else "N", check_finite=False)
+    return xp.linalg.solve(adjoint_of(xp, R) if adjoint else R, B)
+
+
+def adjoint_of(xp: Namespace, A: Array) -> Array:
+    """Return A^H; for real A, a view of the transpose."""
+    transpose = xp.matrix_transpose(A)
+    return xp.conj(transpose) if xp.isdtype(A.dtype, "complex floating") else transpose
+
+
+def row_blocks(A: Array, height: int | None = None) -> Iterator[tuple[int, Array]]:
+    """Yield (first row, block) over the rows of a dense or sparse matrix, or of an iterable of blocks.
+
+    Each block of an array is a view of about 32 MiB, or of `height` rows.
+    """
+    if is_row_blocks(A):
+        offset = 0
+        for block in A() if callable(A) else A:
+            yield offset, block
+            offset += block.shape[0]
+        return
+    if height is None:
+        height = max(1, _BLOCK_BYTES // max(1, 8 * math.prod(A.shape[1:])))
+    if is_sparse(A):
+        A = A.tocsr()
+    for offset in range(0, A.shape[0], height):
+        yield offset, A[offset : min(offset + height, A.shape[0]), ...] if not is_sparse(A) else A[offset : offset + height]

@@ -1,0 +1,106 @@
+"""Argument checks: the only place that words errors. Code below a check may trust what it gets.
+
+Every check takes the public function's name and the argument's name first, and returns
+the checked value. Messages say: function, argument, rule, and what came instead.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+from lowrank_la import _arrays
+from lowrank_la._arrays import Array
+
+
+def integer(function: str, name: str, value: Any, low: int = 0, high: float = math.inf) -> int:
+    """Require an integer from low to high."""
+    rule = f"an integer of at least {low}" if math.isinf(high) else f"an integer between {low} and {int(high)}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or not low <= number <= high:
+        raise (TypeError if number is None else ValueError)(f"{function}: {name} must be {rule}; got {value!r}")
+    return number
+
+
+def real(function: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open: bool = False) -> float:
+    """Require a finite real number from low to high, ends excluded if `open`."""
+    if math.isinf(high):
+        rule = f"a number {'above' if open else 'of at least'} {low:g}"
+    else:
+        rule = f"a number between {low:g} and {high:g}{', ends excluded' if open else ''}"
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{function}: {name} must be {rule}; got {value!r}") from None
+    inside = low < number < high if open else low <= number <= high
+    if not (inside and math.isfinite(number)):
+        raise ValueError(f"{function}: {name} must be {rule}; got {value!r}")
+    return number
+
+
+def choice(function: str, name: str, value: Any, choices: Iterable[Any]) -> Any:
+    """Require one of a few values."""
+    choices = tuple(choices)
+    if not any(value is option or (isinstance(value, str) and value == option) for option in choices):
+        raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
+    return value
+
+
+def ndim(function: str, name: str, x: Array, dims: int | tuple[int, ...]) -> Array:
+    """Require an array with so many axes."""
+    dims = (dims,) if isinstance(dims, int) else dims
+    if x.ndim not in dims:
+        words = " or ".join(f"{d}-dimensional" for d in dims)
+        raise ValueError(f"{function}: {name} must be {words}; got shape {tuple(x.shape)}")
+    return x
+
+
+def shape(function: str, name: str, x: Array, expected: tuple[int, ...]) -> Array:
+    """Require an exact shape."""
+    if tuple(x.shape) != tuple(expected):
+        raise ValueError(f"{function}: {name} must have shape {tuple(expected)}; got {tuple(x.shape)}")
+    return x
+
+
+def rows_like(function: str, name: str, x: Array, rows: int, other: str) -> Array:
+    """Require as many rows as another argument has."""
+    if x.shape[0] != rows:
+        raise ValueError(f"{function}: {name} must have {rows} rows, as many as {other}; got shape {tuple(x.shape)}")
+    return x
+
+
+def real_dtype(function: str, name: str, x: Array) -> Array:
+    """Require a real array."""
+    if str(x.dtype).split(".")[-1].startswith("complex"):
+        raise TypeError(f"{function}: {name} must be real; got dtype {x.dtype}")
+    return x
+
+
+def finite(function: str, name: str, x: Array) -> Array:
+    """Require finite entries (stored entries, for a sparse matrix), in one pass without a temporary of the size of x."""
+    data = x.data if _arrays.is_sparse(x) else x
+    for offset, block in _arrays.row_blocks(data):
+        xp = _arrays.namespace(block)
+        if bool(xp.all(xp.isfinite(block))):
+            continue
+        _raise_not_finite(function, name, data, offset, block)
+    return x
+
+
+def _raise_not_finite(function: str, name: str, data: Array, offset: int, block: Array) -> None:
+    xp = _arrays.namespace(block)
+    bad = xp.reshape(~xp.isfinite(block), (-1,))
+    per_row = math.prod(block.shape[1:])
+    first = offset * per_row + int(xp.argmax(xp.astype(bad, xp.int8)))
+    where = f"row {first // per_row}" if data.ndim > 1 else f"index {first}"
+    count = sum(int(xp.sum(xp.astype(~xp.isfinite(part), xp.int64))) for _, part in _arrays.row_blocks(data))
+    raise ValueError(
+        f"{function}: {name} must be finite; got {count} NaN or infinite entries out of {math.prod(data.shape)}, the first in {where}"
+        if data.ndim > 1
+        else f"{function}: {name} must be finite; got {count} NaN or infinite entries out of {math.prod(data.shape)}, the first at {where}"
+    )
