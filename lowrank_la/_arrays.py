@@ -116,7 +116,7 @@ def enter(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
     out_dtype = _floating(outside, first.dtype)
     inside = {name: x if is_sparse(x) else _step_in(function, name, x) for name, x in given.items()}
     xp = compat.array_namespace(*[x for x in inside.values() if not is_sparse(x)] or [np.empty(0)])
-    dtype = _working_dtype(xp, outside, out_dtype)
+    dtype = _working_dtype(xp, out_dtype)
     inside = {name: _cast(xp, x, dtype) for name, x in inside.items()}
     device = compat.device(next(iter(dense.values()))) if dense else None
     door = Door(xp, dtype, functools.partial(_step_out, outside, out_dtype, device))
@@ -140,7 +140,7 @@ def _step_in(function: str, name: str, x: Array) -> Array:
         return x
     if x.requires_grad:
         raise TypeError(f"{function}: {name} must not require gradients, which this function cannot give; pass {name}.detach()")
-    if str(x.dtype) == "torch.bfloat16":
+    if _dtype_name(x.dtype) == "bfloat16":
         x = x.float()
     if x.device.type == "cpu":
         return x.resolve_conj().resolve_neg().numpy()
@@ -161,18 +161,20 @@ def _step_out(outside: Namespace, dtype: Any, device: Any, x: Array) -> Array:
 
 
 def _floating(xp: Namespace, dtype: Any) -> Any:
-    if isinstance(dtype, np.dtype) and dtype.kind in "biu":  # sparse matrices carry NumPy dtypes
-        return xp.float64
-    if isinstance(dtype, np.dtype):
-        return dtype
-    if xp.isdtype(dtype, ("bool", "integral")):
+    """Return the dtype of `xp` for answers: the given one, of `xp` or of NumPy, or the default float for integers and bools."""
+    name = _dtype_name(dtype)
+    if name == "bool" or "int" in name:
         return xp.__array_namespace_info__().default_dtypes()["real floating"]
-    return dtype
+    return getattr(xp, name)
 
 
-def _working_dtype(xp: Namespace, outside: Namespace, dtype: Any) -> Any:
-    name = str(dtype).split(".")[-1]
+def _working_dtype(xp: Namespace, dtype: Any) -> Any:
+    name = _dtype_name(dtype)
     return getattr(xp, name if name in ("float32", "float64", "complex64", "complex128") else "float32")
+
+
+def _dtype_name(dtype: Any) -> str:
+    return np.dtype(dtype).name if isinstance(dtype, type | np.dtype) else str(dtype).split(".")[-1]
 
 
 def _cast(xp: Namespace, x: Array, dtype: Any) -> Array:
@@ -196,14 +198,15 @@ def unit_roundoff(xp: Namespace, dtype: Any) -> float:
 
 
 def to_numpy(x: Array) -> np.ndarray:
-    """Copy a small array of any namespace to the host."""
-    if isinstance(x, np.ndarray):
-        return x
+    """Bring a small array of any namespace to the host."""
     if compat.is_cupy_array(x):
         return x.get()
     if compat.is_torch_array(x):
         return x.detach().cpu().numpy()
-    return np.asarray(x.to_device(type(compat.device(x))("CPU_DEVICE"))) if compat.is_array_api_strict_namespace(namespace(x)) else np.from_dlpack(x)
+    try:
+        return np.asarray(x)
+    except (TypeError, RuntimeError):  # array-api-strict on a device that is not the CPU
+        return np.asarray(x.to_device(namespace(x).Device("CPU_DEVICE")))
 
 
 def from_numpy(x: np.ndarray, like: Array) -> Array:

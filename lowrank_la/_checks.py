@@ -19,10 +19,10 @@ def integer(function: str, name: str, value: Any, low: int = 0, high: float = ma
     """Require an integer from low to high."""
     rule = f"an integer of at least {low}" if math.isinf(high) else f"an integer between {low} and {int(high)}"
     try:
-        number = operator.index(value)
+        number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool) or not low <= number <= high:
+    if number is None or not low <= number <= high:
         raise (TypeError if number is None else ValueError)(f"{function}: {name} must be {rule}; got {value!r}")
     return number
 
@@ -97,10 +97,7 @@ def _raise_not_finite(function: str, name: str, data: Array, offset: int, block:
     bad = xp.reshape(~xp.isfinite(block), (-1,))
     per_row = math.prod(block.shape[1:])
     first = offset * per_row + int(xp.argmax(xp.astype(bad, xp.int8)))
-    where = f"row {first // per_row}" if data.ndim > 1 else f"index {first}"
+    where = f"in row {first // per_row}" if data.ndim > 1 else f"at index {first}"
     count = sum(int(xp.sum(xp.astype(~xp.isfinite(part), xp.int64))) for _, part in _arrays.row_blocks(data))
-    raise ValueError(
-        f"{function}: {name} must be finite; got {count} NaN or infinite entries out of {math.prod(data.shape)}, the first in {where}"
-        if data.ndim > 1
-        else f"{function}: {name} must be finite; got {count} NaN or infinite entries out of {math.prod(data.shape)}, the first at {where}"
-    )
+    what = "NaN or infinite entry" if count == 1 else "NaN or infinite entries"
+    raise ValueError(f"{function}: {name} must be finite; got {count} {what} out of {math.prod(data.shape)}, the first {where}")

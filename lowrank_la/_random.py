@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-RNG: TypeAlias = "None | int | np.random.Generator"
+RNG: TypeAlias = "int | np.random.Generator | None"
 
 
 def seed_of(function: str, rng: RNG) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 
 MASK = 0xFFFFFFFF
@@ -46,9 +47,7 @@ cpu_words = njit(inline="always")(words_at)
 
 
 def words(like: Array, seed: int, stream: int, major: Array, minor: Array) -> tuple[Array, Array, Array, Array]:
-    """Reference in the array API: four int64 arrays of 32-bit words for broadcastable int64 counters."""
-    from lowrank_la import _arrays
-
+    """Return four int64 arrays of 32-bit words for broadcastable int64 counters: the reference, in the array API."""
     xp = _arrays.namespace(like)
     c0, c1 = minor & MASK, major & MASK
     c2, c3 = (major >> 32) | ((minor >> 32) << 16), xp.full_like(major, stream)
