@@ -1,0 +1,6 @@
+"""Random matrices S, never stored, whose product S A keeps the geometry of A's columns in few rows."""
+
+from lowrank_la.sketching._operator import Sketch
+from lowrank_la.sketching._sparse import CountSketch, SparseSign
+
+__all__ = ["CountSketch", "Sketch", "SparseSign"]
