@@ -1,0 +1,226 @@
+"""Register tiles: the inner loops of dense kernels, emitted as vector code for the host's CPU.
+
+Compilers do not keep a block of a matrix product in registers on their own. The
+functions here build Numba intrinsics that do. They are the only code of the library
+that emits LLVM IR; kernels call them inside `njit` functions with ordinary arrays::
+
+    from numba import njit
+    from lowrank_la.kernels import _tile
+
+    syrk = _tile.outer(rows=8, vectors=3, lanes=8)      # at module level, once
+
+    @njit(cache=True)
+    def gram(panel, K, C):                              # panel (K, 24), C (24, 24), both float32 and contiguous
+        for i in range(0, 24, 8):                       # C[i:i+8, :] += panel[:, i:i+8].T @ panel
+            syrk(K, panel, i, 1, 24, panel, 0, 24, C, 24 * i, 24)
+
+Arrays of any shape are read as flat memory from their first element on: every operand
+comes with the flat index of its corner and its strides, all in elements. Nothing is
+checked. An operand narrower than the result (float32 beside float64) is widened as it is
+loaded. Because the arrays themselves are arguments, they stay alive during the call.
+
+Every product is fused with its sum where the CPU can. A sum runs over k in order, so
+the answer is a pure function of the operands on one kind of CPU. A Numba cache does not
+notice a change of this file: empty the `__pycache__` of the kernels after editing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+
+def _vector_bytes() -> int:
+    """Width of the vector registers of the CPU that Numba compiles for."""
+    features = cpu_target.target_context.codegen().magic_tuple()[2]
+    if "+avx512f" in features:
+        return 64
+    return 32 if "+avx2" in features else 16
+
+
+VECTOR_BYTES = _vector_bytes()
+ROWS = 8 if VECTOR_BYTES == 64 else 4  # with VECTORS columns of vectors, the tile that leaves a few registers free
+VECTORS = 2
+
+
+def lanes_of(dtype: Any) -> int:
+    """Elements of a dtype in one vector register."""
+    return VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+def outer(rows: int = ROWS, vectors: int = VECTORS, lanes: int | None = None, *, add: bool = True) -> Callable[..., None]:
+    """Build `tile(K, a, ia, sai, sak, b, ib, sbk, c, ic, sc)`, a block of a matrix product.
+
+    The tile computes, for 0 <= i < rows and 0 <= v < vectors * lanes,
+
+        c[ic + i * sc + v] (+)= sum_{k < K} a[ia + i * sai + k * sak] * b[ib + k * sbk + v]
+
+    in the dtype of c, adding to c if `add`, else overwriting it. `lanes` is the vector
+    length, that of the host's registers by default (8 float64 or 16 float32 with AVX-512).
+    rows * vectors sums and vectors + 1 operands live in registers: keep their number
+    within 32 with AVX-512, 16 with AVX2. Full vectors of the host are fastest.
+    """
+
+    @intrinsic
+    def tile(typingctx, K, a, ia, sai, sak, b, ib, sbk, c, ic, sc):  # type: ignore[no-untyped-def]
+        wide = lanes or lanes_of(str(c.dtype))
+        signature = types.void(types.intp, a, *[types.intp] * 3, b, *[types.intp] * 2, c, *[types.intp] * 2)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            K, _, ia, sai, sak, _, ib, sbk, _, ic, sc = values
+            A, B, C = (_Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 5, 8))
+            corners = [[builder.add(ic, _mul(builder, sc, i, v * wide)) for v in range(vectors)] for i in range(rows)]
+            zero = ir.Constant(C.vector, None)
+            sums = [C.load(corner) if add else zero for row in corners for corner in row]
+
+            def step(k, sums):  # type: ignore[no-untyped-def]
+                at = builder.add(ib, builder.mul(k, sbk))
+                right = [B.load(builder.add(at, _int(v * wide)), C.vector) for v in range(vectors)]
+                at = builder.add(ia, builder.mul(k, sak))
+                left = [A.broadcast(builder.add(at, _mul(builder, sai, i, 0)), C.vector) for i in range(rows)]
+                return [_fma(builder, left[t // vectors], right[t % vectors], sums[t]) for t in range(rows * vectors)]
+
+            sums = _loop(builder, K, sums, step)
+            for t, total in enumerate(sums):
+                C.store(total, corners[t // vectors][t % vectors])
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return tile
+
+
+def inner(rows: int = ROWS, lanes: int | None = None) -> Callable[..., None]:
+    """Build `dots(K, a, ia, sa, x, ix, c, ic)`, inner products of a few vectors with one.
+
+    The intrinsic adds to c[ic + i], for 0 <= i < rows, the sum of a[ia + i * sa + k] *
+    x[ix + k] over k < K, in the dtype of c. Each sum runs in `lanes` (at most the
+    register's) interleaved parts, which are added in a tree at the end.
+    """
+
+    @intrinsic
+    def dots(typingctx, K, a, ia, sa, x, ix, c, ic):  # type: ignore[no-untyped-def]
+        wide = lanes or lanes_of(str(c.dtype))
+        signature = types.void(types.intp, a, *[types.intp] * 2, x, types.intp, c, types.intp)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            K, _, ia, sa, _, ix, _, ic = values
+            A, X, C = (_Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4, 6))
+            starts = [builder.add(ia, _mul(builder, sa, i, 0)) for i in range(rows)]
+
+            def step(block, sums):  # type: ignore[no-untyped-def]
+                k = builder.mul(block, _int(wide))
+                right = X.load(builder.add(ix, k), C.vector)
+                return [_fma(builder, A.load(builder.add(at, k), C.vector), right, s) for at, s in zip(starts, sums, strict=True)]
+
+            def tail(k, sums):  # type: ignore[no-untyped-def]
+                right = X.element(builder.add(ix, k), C.scalar)
+                return [_fma(builder, A.element(builder.add(at, k), C.scalar), right, s) for at, s in zip(starts, sums, strict=True)]
+
+            blocks = builder.sdiv(K, _int(wide))
+            sums = _loop(builder, blocks, [ir.Constant(C.vector, None)] * rows, step)
+            sums = [_tree(builder, s, wide) for s in sums]
+            sums = _loop(builder, K, sums, tail, start=builder.mul(blocks, _int(wide)))
+            for i, total in enumerate(sums):
+                at = builder.add(ic, _int(i))
+                C.put(builder.fadd(C.element(at, C.scalar), total), at)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return dots
+
+
+class _Memory:
+    """An array argument, read and written as flat memory in scalars and vectors."""
+
+    def __init__(self, context: Any, builder: ir.IRBuilder, kind: types.Array, value: ir.Value, lanes: int) -> None:
+        self.builder = builder
+        self.data = context.make_array(kind)(context, builder, value).data
+        self.scalar = context.get_data_type(kind.dtype)
+        self.vector = ir.VectorType(self.scalar, lanes)
+        self.align = kind.dtype.bitwidth // 8
+
+    def load(self, index: ir.Value, as_type: ir.Type | None = None) -> ir.Value:
+        value = self.builder.load(self._pointer(index), align=self.align)
+        return self._widen(value, as_type or self.vector)
+
+    def element(self, index: ir.Value, as_type: ir.Type) -> ir.Value:
+        return self._widen(self.builder.load(self.builder.gep(self.data, [index]), align=self.align), as_type)
+
+    def broadcast(self, index: ir.Value, as_type: ir.VectorType) -> ir.Value:
+        one = self.builder.insert_element(ir.Constant(as_type, ir.Undefined), self.element(index, as_type.element), _int(0, 32))
+        return self.builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), as_type.count), None))
+
+    def store(self, vector: ir.Value, index: ir.Value) -> None:
+        self.builder.store(vector, self._pointer(index), align=self.align)
+
+    def put(self, scalar: ir.Value, index: ir.Value) -> None:
+        self.builder.store(scalar, self.builder.gep(self.data, [index]), align=self.align)
+
+    def _pointer(self, index: ir.Value) -> ir.Value:
+        return self.builder.bitcast(self.builder.gep(self.data, [index]), self.vector.as_pointer())
+
+    def _widen(self, value: ir.Value, as_type: ir.Type) -> ir.Value:
+        return value if value.type == as_type else self.builder.fpext(value, as_type)
+
+
+def _int(value: int, bits: int = 64) -> ir.Constant:
+    return ir.Constant(ir.IntType(bits), value)
+
+
+def _mul(builder: ir.IRBuilder, stride: ir.Value, times: int, plus: int) -> ir.Value:
+    return builder.add(builder.mul(stride, _int(times)), _int(plus))
+
+
+def _fma(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+    """Return x * y + z, fused where the CPU has the instruction."""
+    kind = x.type
+    scalar = kind.element if isinstance(kind, ir.VectorType) else kind
+    suffix = ("" if kind is scalar else f"v{kind.count}") + ("f64" if isinstance(scalar, ir.DoubleType) else "f32")
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fmuladd.{suffix}")
+    return builder.call(function, [x, y, z])
+
+
+def _tree(builder: ir.IRBuilder, vector: ir.Value, lanes: int) -> ir.Value:
+    """Add the lanes of a vector in a tree."""
+    parts = [builder.extract_element(vector, _int(v, 32)) for v in range(lanes)]
+    while len(parts) > 1:
+        half = len(parts) // 2
+        parts = [builder.fadd(parts[v], parts[v + half]) for v in range(half)]
+    return parts[0]
+
+
+def _loop(
+    builder: ir.IRBuilder, stop: ir.Value, carried: list[ir.Value], step: Callable[..., list[ir.Value]], start: ir.Value | None = None
+) -> list[ir.Value]:
+    """Emit `for k in range(start, stop): carried = step(k, carried)` with the carried values in registers."""
+    start = _int(0) if start is None else start
+    before = builder.basic_block
+    body, done = builder.append_basic_block("tile.body"), builder.append_basic_block("tile.done")
+    builder.cbranch(builder.icmp_signed("<", start, stop), body, done)
+    builder.position_at_end(body)
+    k = builder.phi(start.type)
+    inside = [builder.phi(value.type) for value in carried]
+    after = step(k, inside)
+    following = builder.add(k, _int(1))
+    end = builder.basic_block
+    builder.cbranch(builder.icmp_signed("<", following, stop), body, done)
+    k.add_incoming(start, before)
+    k.add_incoming(following, end)
+    for phi, first, last in zip(inside, carried, after, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(last, end)
+    builder.position_at_end(done)
+    results = [builder.phi(value.type) for value in carried]
+    for phi, first, last in zip(results, carried, after, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(last, end)
+    return results
