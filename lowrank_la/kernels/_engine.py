@@ -21,9 +21,9 @@ class Kernel:
     cpu: Callable[..., Any] | None = None
     cuda: Callable[..., Any] | None = None
 
-    def __call__(self, array: Any, *rest: Any) -> Any:
+    def __call__(self, array: Any, *rest: Any, **named: Any) -> Any:
         engine = _forced.get() or _arrays.engine_of(array)
-        return (getattr(self, engine) or self.reference)(array, *rest)
+        return (getattr(self, engine) or self.reference)(array, *rest, **named)
 
 
 @contextmanager
