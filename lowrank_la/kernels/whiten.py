@@ -1,13 +1,29 @@
 """Gram matrix of the whitened columns Q = D A R^-1 and their products with right-hand sides, in one pass over A.
 
-The answers are float64 (complex128) for every input, because they are sums over all rows.
+A tile of rows of A meets the panels of R^-1 (a triangular product), becomes a tile of
+[Q, D B] in panels, and these meet each other (a symmetric product) while they are still in
+cache: Q is never stored. The answers are float64 (complex128) for every input, because
+they are sums over all rows.
 """
 
 from __future__ import annotations
 
+import numpy as np
+from numba import njit, prange
+
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
+from lowrank_la.kernels import _rows, _tile
 from lowrank_la.kernels._engine import Kernel
+
+TILE = _rows.TILE
+ROWS = _tile.ROWS
+WIDTH = _tile.VECTORS * _tile.lanes_of(np.float64)  # columns of a panel
+WIDTH32 = _tile.VECTORS * _tile.lanes_of(np.float32)
+FLUSH = 16  # tiles that a float32 sum may gather before it joins the float64 sum
+
+_add, _add_half = _tile.outer(), _tile.outer(vectors=1)
+_put, _put_half = _tile.outer(add=False), _tile.outer(vectors=1, add=False)
 
 
 def reference(A: Array, R_inv: Array, B: Array, scale: Array | None, fast: bool) -> tuple[Array, Array]:
@@ -31,4 +47,128 @@ def reference(A: Array, R_inv: Array, B: Array, scale: Array | None, fast: bool)
     return G, C
 
 
-gram = Kernel(reference)
+def cpu(A: np.ndarray, R_inv: np.ndarray, B: np.ndarray, scale: np.ndarray | None, fast: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Run the tiles; complex or mixed dtypes take the reference."""
+    if not _rows.is_plain(A, R_inv, B, scale):
+        return reference(A, R_inv, B, scale, fast)
+    (n, d), k = A.shape, B.shape[1]
+    panels = -(-(d + k) // WIDTH)
+    parts = _rows.parts_of(n, 8 * d * panels * WIDTH, n * d * A.itemsize)
+    packed = _packed(R_inv, panels)
+    sums = _sums(*_rows.flat(A), n, d, *_rows.flat(B), k, _rows.weights(scale), packed, parts, fast)
+    S = sums.sum(axis=0)
+    G = np.triu(S[:d, :d])
+    return G + np.triu(G, 1).T, S[:d, d : d + k].copy()
+
+
+def _packed(R_inv: np.ndarray, panels: int) -> np.ndarray:
+    """Cut R^-1 into panels of WIDTH columns, each contiguous, the last padded with zeros."""
+    d = R_inv.shape[0]
+    padded = np.zeros((d, panels * WIDTH))
+    padded[:, :d] = R_inv
+    return np.ascontiguousarray(padded.reshape(d, panels, WIDTH).transpose(1, 0, 2))
+
+
+@njit(parallel=True, cache=True)
+def _sums(A, a0, ai, aj, n, d, B, b0, bi, bj, k, scale, R_inv, parts, fast):  # type: ignore[no-untyped-def]
+    """Sum [Q, D B]^T [Q, D B] over each part of the rows; only blocks on and above the diagonal are filled."""
+    panels = R_inv.shape[0]
+    columns = panels * WIDTH
+    tiles = (n + TILE - 1) // TILE
+    height = (d + ROWS - 1) // ROWS * ROWS
+    half = panels * WIDTH - (d + k) >= WIDTH // 2
+    sums = np.empty((parts, height, columns))
+    for part in prange(parts):
+        total = sums[part]
+        total[:] = 0.0
+        Q, X = np.zeros(panels * TILE * WIDTH), np.empty(TILE * d)
+        for tile in range(part * tiles // parts, (part + 1) * tiles // parts):
+            row = tile * TILE
+            rows = min(TILE, n - row)
+            _whiten(A, a0 + row * ai, ai, aj, rows, d, R_inv, half, X, Q)
+            _append(B, b0 + row * bi, bi, bj, rows, k, d, Q)
+            _scale(scale, row, rows, panels, Q)
+            _gram(Q, rows, 0, panels, WIDTH, half, d, total)
+    return sums
+
+
+@njit(cache=True)
+def _whiten(A, at, ai, aj, rows, d, R_inv, half, X, Q):  # type: ignore[no-untyped-def]
+    """Fill the panels of Q = A R^-1 for the rows of a tile."""
+    if aj == 1 and rows % ROWS == 0 and A.itemsize == 8:
+        _triangular(A, at, ROWS * ai, ai, 1, rows, d, R_inv, half, Q)
+        return
+    padded = (rows + ROWS - 1) // ROWS * ROWS
+    if ai == 1:
+        _pack_columns(A, at, aj, rows, d, X)
+        _triangular(X, 0, ROWS * d, 1, ROWS, rows, d, R_inv, half, Q)
+    else:
+        for i in range(rows):
+            for j in range(d):
+                X[i * d + j] = A[at + i * ai + j * aj]
+        X[rows * d : padded * d] = 0.0
+        _triangular(X, 0, ROWS * d, d, 1, rows, d, R_inv, half, Q)
+
+
+@njit(cache=True)
+def _pack_columns(A, at, aj, rows, d, X):  # type: ignore[no-untyped-def]
+    """Copy a tile with contiguous columns to slabs of ROWS rows, where one column of a slab is contiguous."""
+    whole = rows // ROWS
+    for j in range(d):
+        for slab in range(whole):
+            for i in range(ROWS):
+                X[(slab * d + j) * ROWS + i] = A[at + slab * ROWS + i + j * aj]
+        for i in range(ROWS):
+            if whole * ROWS + i < rows:
+                X[(whole * d + j) * ROWS + i] = A[at + whole * ROWS + i + j * aj]
+            elif whole * ROWS < rows:
+                X[(whole * d + j) * ROWS + i] = 0.0
+
+
+@njit(cache=True)
+def _triangular(a, at, slab, sai, sak, rows, d, R_inv, half, Q):  # type: ignore[no-untyped-def]
+    """Fill the panels of Q = a R^-1, where `slab` elements lie between one row of `a` and the ROWS-th after it."""
+    panels = R_inv.shape[0]
+    for p in range((d + WIDTH - 1) // WIDTH):
+        K = min(d, (p + 1) * WIDTH)
+        for i in range((rows + ROWS - 1) // ROWS):
+            if half and p == panels - 1:
+                _put_half(K, a, at + i * slab, sai, sak, R_inv, p * d * WIDTH, WIDTH, Q, (p * TILE + i * ROWS) * WIDTH, WIDTH)
+            else:
+                _put(K, a, at + i * slab, sai, sak, R_inv, p * d * WIDTH, WIDTH, Q, (p * TILE + i * ROWS) * WIDTH, WIDTH)
+
+
+@njit(cache=True)
+def _append(B, at, bi, bj, rows, k, d, Q):  # type: ignore[no-untyped-def]
+    """Write the right-hand sides behind the d columns of Q."""
+    for j in range(k):
+        p, v = divmod(d + j, WIDTH)
+        for i in range(rows):
+            Q[(p * TILE + i) * WIDTH + v] = B[at + i * bi + j * bj]
+
+
+@njit(cache=True)
+def _scale(scale, row, rows, panels, Q):  # type: ignore[no-untyped-def]
+    if scale.size == 0:
+        return
+    for p in range(panels):
+        for i in range(rows):
+            weight = scale[row + i]
+            for v in range(WIDTH):
+                Q[(p * TILE + i) * WIDTH + v] *= weight
+
+
+@njit(cache=True)
+def _gram(Q, rows, first, panels, width, half, d, total):  # type: ignore[no-untyped-def]
+    """Add Q^T Q to total: panels from `first` on, against the columns at and above their diagonal."""
+    columns = total.shape[1]
+    for q in range(first, panels):
+        for i in range(0, min(d, (q + 1) * width), ROWS):
+            left = i // width * TILE * width + i % width
+            if half and q == panels - 1:
+                _add_half(rows, Q, left, 1, width, Q, q * TILE * width, width, total, i * columns + q * width, columns)
+            else:
+                _add(rows, Q, left, 1, width, Q, q * TILE * width, width, total, i * columns + q * width, columns)
+
+
+gram = Kernel(reference, cpu)
