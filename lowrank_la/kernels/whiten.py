@@ -77,18 +77,28 @@ def _sums(A, a0, ai, aj, n, d, B, b0, bi, bj, k, scale, R_inv, parts, fast):  # 
     tiles = (n + TILE - 1) // TILE
     height = (d + ROWS - 1) // ROWS * ROWS
     half = panels * WIDTH - (d + k) >= WIDTH // 2
+    whole = d // WIDTH  # panels without right-hand sides
+    panels32 = (whole * WIDTH + WIDTH32 - 1) // WIDTH32 if fast else 0
     sums = np.empty((parts, height, columns))
     for part in prange(parts):
         total = sums[part]
         total[:] = 0.0
         Q, X = np.zeros(panels * TILE * WIDTH), np.empty(TILE * d)
-        for tile in range(part * tiles // parts, (part + 1) * tiles // parts):
+        Q32 = np.zeros(panels32 * TILE * WIDTH32, dtype=np.float32)
+        total32 = np.zeros((whole * WIDTH, panels32 * WIDTH32), dtype=np.float32)
+        last = (part + 1) * tiles // parts
+        for tile in range(part * tiles // parts, last):
             row = tile * TILE
             rows = min(TILE, n - row)
             _whiten(A, a0 + row * ai, ai, aj, rows, d, R_inv, half, X, Q)
             _append(B, b0 + row * bi, bi, bj, rows, k, d, Q)
             _scale(scale, row, rows, panels, Q)
-            _gram(Q, rows, 0, panels, WIDTH, half, d, total)
+            _gram(Q, rows, whole if fast else 0, panels, WIDTH, half, d, total)
+            if fast:
+                _narrow(Q, rows, whole, Q32)
+                _gram(Q32, rows, 0, panels32, WIDTH32, whole * WIDTH % WIDTH32 > 0, whole * WIDTH, total32)
+                if tile % FLUSH == FLUSH - 1 or tile == last - 1:
+                    _flush(total32, total)
     return sums
 
 
@@ -156,6 +166,25 @@ def _scale(scale, row, rows, panels, Q):  # type: ignore[no-untyped-def]
             weight = scale[row + i]
             for v in range(WIDTH):
                 Q[(p * TILE + i) * WIDTH + v] *= weight
+
+
+@njit(cache=True)
+def _narrow(Q, rows, whole, Q32):  # type: ignore[no-untyped-def]
+    """Round the first panels of Q to float32, two and two side by side."""
+    for p in range(whole):
+        at, to = p * TILE * WIDTH, p // 2 * TILE * WIDTH32 + p % 2 * WIDTH
+        for i in range(rows):
+            for v in range(WIDTH):
+                Q32[to + i * WIDTH32 + v] = Q[at + i * WIDTH + v]
+
+
+@njit(cache=True)
+def _flush(total32, total):  # type: ignore[no-untyped-def]
+    """Move the float32 sums to the float64 ones."""
+    for i in range(total32.shape[0]):
+        for j in range(total32.shape[0]):
+            total[i, j] += total32[i, j]
+            total32[i, j] = 0.0
 
 
 @njit(cache=True)
