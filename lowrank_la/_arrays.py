@@ -123,6 +123,16 @@ def enter(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
     return door, [inside.get(name) for name in arrays]
 
 
+def beside(function: str, name: str, x: Array, like: Array) -> Array:
+    """Bring an array inside with the dtype it has, to the namespace and device of an array that has entered."""
+    x = _step_in(function, name, _as_array(function, name, x))
+    if isinstance(x, np.ndarray):
+        return from_numpy(x, like)
+    if compat.array_namespace(x) is not namespace(like):
+        raise TypeError(f"{function}: arrays must belong to one library; {name} is a {type(x).__module__.split('.')[0]} array")
+    return x
+
+
 def _as_array(function: str, name: str, x: Array) -> Array:
     if is_array(x) or is_sparse(x):
         return x
@@ -254,3 +264,14 @@ def row_blocks(A: Array, height: int | None = None) -> Iterator[tuple[int, Array
         A = A.tocsr()
     for offset in range(0, A.shape[0], height):
         yield offset, A[offset : min(offset + height, A.shape[0]), ...] if not is_sparse(A) else A[offset : offset + height]
+
+
+def triangular_factor(Y: Array) -> Array:
+    """Return R of the QR factorisation of Y, without Q where the library can leave it out."""
+    if compat.is_numpy_array(Y):
+        return np.linalg.qr(Y, mode="r")
+    if compat.is_cupy_array(Y):
+        import cupy
+
+        return cupy.linalg.qr(Y, mode="r")
+    return namespace(Y).linalg.qr(Y, mode="reduced")[1]
