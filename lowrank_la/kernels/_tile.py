@@ -138,6 +138,43 @@ def inner(rows: int = ROWS, lanes: int | None = None) -> Callable[..., None]:
     return dots
 
 
+def lanewise(rows: int = 4, columns: int = 4, lanes: int | None = None) -> Callable[..., None]:
+    """Build `reduce(K, a, ia, sai, sak, b, ib, sbj, sbk, c, ic, sci, s, si)`, a block of many eliminations side by side.
+
+    Elements are vectors of `lanes` numbers, one of each problem. For 0 <= i < rows and
+    0 <= j < columns the tile replaces c[i, j] = c[ic + i * sci + j * lanes + v] by
+
+        (c[i, j] - sum_{k < K} a[ia + i * sai + k * sak + v] * b[ib + j * sbj + k * sbk + v]) * s[si + v].
+    """
+
+    @intrinsic
+    def reduce(typingctx, K, a, ia, sai, sak, b, ib, sbj, sbk, c, ic, sci, s, si):  # type: ignore[no-untyped-def]
+        wide = lanes or lanes_of(str(c.dtype))
+        signature = types.void(types.intp, a, *[types.intp] * 3, b, *[types.intp] * 3, c, *[types.intp] * 2, s, types.intp)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            K, _, ia, sai, sak, _, ib, sbj, sbk, _, ic, sci, _, si = values
+            A, B, C, S = (_Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 5, 9, 12))
+            corners = [[builder.add(ic, _mul(builder, sci, i, j * wide)) for j in range(columns)] for i in range(rows)]
+
+            def step(k, sums):  # type: ignore[no-untyped-def]
+                at = builder.add(ib, builder.mul(k, sbk))
+                right = [B.load(builder.add(at, _mul(builder, sbj, j, 0)), C.vector) for j in range(columns)]
+                at = builder.add(ia, builder.mul(k, sak))
+                left = [builder.fneg(A.load(builder.add(at, _mul(builder, sai, i, 0)), C.vector)) for i in range(rows)]
+                return [_fma(builder, left[t // columns], right[t % columns], sums[t]) for t in range(rows * columns)]
+
+            sums = _loop(builder, K, [C.load(corner) for row in corners for corner in row], step)
+            scale = S.load(si, C.vector)
+            for t, total in enumerate(sums):
+                C.store(builder.fmul(total, scale), corners[t // columns][t % columns])
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return reduce
+
+
 class _Memory:
     """An array argument, read and written as flat memory in scalars and vectors."""
 
