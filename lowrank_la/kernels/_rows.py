@@ -10,7 +10,6 @@ import numpy as np
 
 from lowrank_la._arrays import Array
 
-TILE = 256  # rows of a tile: long sums per load of an accumulator, and a tile of 500 columns still fits a cache of 1 MiB
 MOST_PARTS = 64
 FEW_PARTS = 16
 PARTS_BYTES = 1 << 25  # beyond this, more parts than FEW_PARTS cost more in memory than they bring
@@ -45,7 +44,7 @@ def weights(scale: np.ndarray | None) -> np.ndarray:
     return flat(memory[:, None])[0]
 
 
-def parts_of(rows: int, part_bytes: int, all_bytes: int) -> int:
-    """Count the parts of a sum over the rows; their sums may take as much memory as an eighth of the matrix."""
+def parts_of(tiles: int, part_bytes: int, all_bytes: int) -> int:
+    """Count the parts of a sum over tiles of rows; their sums may take as much memory as an eighth of the matrix."""
     wanted = min(MOST_PARTS, max(FEW_PARTS, PARTS_BYTES // part_bytes))
-    return max(1, min(wanted, all_bytes // (8 * part_bytes), -(-rows // TILE)))
+    return max(1, min(wanted, all_bytes // (8 * part_bytes), tiles))

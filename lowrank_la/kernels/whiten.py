@@ -16,7 +16,7 @@ from lowrank_la._arrays import Array
 from lowrank_la.kernels import _rows, _tile
 from lowrank_la.kernels._engine import Kernel
 
-TILE = _rows.TILE
+TILE = 256  # rows of a tile: long sums per load of an accumulator, and 500 columns still fit a cache of 1 MiB
 ROWS = _tile.ROWS
 WIDTH = _tile.VECTORS * _tile.lanes_of(np.float64)  # columns of a panel
 WIDTH32 = _tile.VECTORS * _tile.lanes_of(np.float32)
@@ -53,7 +53,7 @@ def cpu(A: np.ndarray, R_inv: np.ndarray, B: np.ndarray, scale: np.ndarray | Non
         return reference(A, R_inv, B, scale, fast)
     (n, d), k = A.shape, B.shape[1]
     panels = -(-(d + k) // WIDTH)
-    parts = _rows.parts_of(n, 8 * d * panels * WIDTH, n * d * A.itemsize)
+    parts = _rows.parts_of(-(-n // TILE), 8 * d * panels * WIDTH, n * d * A.itemsize)
     packed = _packed(R_inv, panels)
     sums = _sums(*_rows.flat(A), n, d, *_rows.flat(B), k, _rows.weights(scale), packed, parts, fast)
     S = sums.sum(axis=0)
