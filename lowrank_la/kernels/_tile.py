@@ -138,6 +138,39 @@ def inner(rows: int = ROWS, lanes: int | None = None) -> Callable[..., None]:
     return dots
 
 
+def gather(vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., None]:
+    """Build `add(K, a, ia, sa, order, weight, io, c, ic)`, a weighted sum of chosen rows of a.
+
+    The intrinsic adds to c[ic + v], for 0 <= v < vectors * lanes, the sum over k < K of
+    weight[io + k] * a[ia + order[io + k] * sa + v], in the dtype of c and in order of k.
+    """
+
+    @intrinsic
+    def add(typingctx, K, a, ia, sa, order, weight, io, c, ic):  # type: ignore[no-untyped-def]
+        wide = lanes or lanes_of(str(c.dtype))
+        signature = types.void(types.intp, a, *[types.intp] * 2, order, weight, types.intp, c, types.intp)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            K, _, ia, sa, _, _, io, _, ic = values
+            A, order, weight, C = (_Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4, 5, 7))
+            corners = [builder.add(ic, _int(v * wide)) for v in range(vectors)]
+
+            def step(k, sums):  # type: ignore[no-untyped-def]
+                at = builder.add(io, k)
+                row = builder.add(ia, builder.mul(order.integer(at), sa))
+                left = weight.broadcast(at, C.vector)
+                return [_fma(builder, left, A.load(builder.add(row, _int(v * wide)), C.vector), s) for v, s in enumerate(sums)]
+
+            sums = _loop(builder, K, [C.load(corner) for corner in corners], step)
+            for total, corner in zip(sums, corners, strict=True):
+                C.store(total, corner)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return add
+
+
 def lanewise(rows: int = 4, columns: int = 4, lanes: int | None = None) -> Callable[..., None]:
     """Build `reduce(K, a, ia, sai, sak, b, ib, sbj, sbk, c, ic, sci, s, si)`, a block of many eliminations side by side.
 
@@ -192,6 +225,10 @@ class _Memory:
     def element(self, index: ir.Value, as_type: ir.Type) -> ir.Value:
         return self._widen(self.builder.load(self.builder.gep(self.data, [index]), align=self.align), as_type)
 
+    def integer(self, index: ir.Value) -> ir.Value:
+        value = self.builder.load(self.builder.gep(self.data, [index]), align=self.align)
+        return value if value.type == _int(0).type else self.builder.sext(value, _int(0).type)
+
     def broadcast(self, index: ir.Value, as_type: ir.VectorType) -> ir.Value:
         one = self.builder.insert_element(ir.Constant(as_type, ir.Undefined), self.element(index, as_type.element), _int(0, 32))
         return self.builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), as_type.count), None))
@@ -207,6 +244,21 @@ class _Memory:
 
     def _widen(self, value: ir.Value, as_type: ir.Type) -> ir.Value:
         return value if value.type == as_type else self.builder.fpext(value, as_type)
+
+
+@intrinsic
+def fma(typingctx, x, y, z):  # type: ignore[no-untyped-def]
+    """Return x * y + z for float64 scalars, rounded once on every CPU; loops over it vectorise.
+
+    With z = -(x * y) it gives the rounding error of a product, exactly.
+    """
+    signature = types.float64(types.float64, types.float64, types.float64)
+
+    def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.DoubleType(), [ir.DoubleType()] * 3), "llvm.fma.f64")
+        return builder.call(function, values)
+
+    return signature, emit
 
 
 def _int(value: int, bits: int = 64) -> ir.Constant:

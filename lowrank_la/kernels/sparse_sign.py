@@ -15,10 +15,10 @@ from numba import njit, prange
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
-from lowrank_la.kernels import philox
+from lowrank_la.kernels import _tile, philox
 from lowrank_la.kernels._engine import Kernel
 
-_TILE = 512  # rows that are sketched together: their copy stays in the second-level cache
+_TILE_BYTES = 7 << 16  # rows that are sketched together are copied: the copy stays in the second-level cache
 _PANEL_BYTES = 1 << 20  # so does the panel of the sketch they go to
 _MAX_PARTS = 16  # row partitions, whatever the number of threads
 
@@ -58,44 +58,133 @@ def cpu(A: np.ndarray, seed: int, stream: int, height: int, zeta: int, row_offse
     if np.iscomplexobj(A) and A.strides[1] == A.itemsize:
         return cpu(A.view(A.real.dtype), seed, stream, height, zeta, row_offset, scale).view(A.dtype)
     if np.iscomplexobj(A):
-        parts = [cpu(part, seed, stream, height, zeta, row_offset, scale) for part in (A.real, A.imag)]
-        return np.asarray(parts[0] + 1j * parts[1], dtype=A.dtype)
-    n, c = A.shape
-    width = min(c, max(64, _PANEL_BYTES // (height * A.itemsize)))
-    width = -(-c // max(1, -(-c // max(1, width))))  # panels of equal width
-    parts = max(1, min(_MAX_PARTS, n // (8 * height)))
+        real, imag = (cpu(part, seed, stream, height, zeta, row_offset, scale) for part in (A.real, A.imag))
+        return np.asarray(real + 1j * imag, dtype=A.dtype)
+    width, panels, tile_rows, parts = _layout(*A.shape, height, A.dtype)
+    sums = np.zeros((parts, height, panels * width), A.dtype)
     weights = np.ones(0, A.dtype) if scale is None else scale.astype(A.dtype, copy=False)
-    sums = np.zeros((parts, height, c), A.dtype)
-    _scatter(A, np.uint64(seed), np.uint64(stream), zeta, row_offset, weights, width, sums)
-    out = sums[0]
+    _sketch(np.asarray(A), np.uint64(seed), np.uint64(stream), zeta, row_offset, weights, width, tile_rows, sums)
+    return _total(sums, zeta, A.shape[1])
+
+
+def _layout(n: int, c: int, height: int, dtype: np.dtype) -> tuple[int, int, int, int]:
+    """Columns of a panel, panels, rows of a tile, and row partitions: functions of the shape, never of the threads."""
+    lanes = _tile.lanes_of(dtype)
+    vectors = -(-c // lanes)
+    panels = -(-vectors // max(8, _PANEL_BYTES // (height * _tile.VECTOR_BYTES)))
+    width = -(-vectors // max(1, panels)) * lanes
+    tile_rows = min(2048, max(128, _TILE_BYTES // max(1, width * dtype.itemsize)))
+    return width, panels, tile_rows, max(1, min(_MAX_PARTS, n // (8 * height)))
+
+
+def _total(sums: np.ndarray, zeta: int, columns: int) -> np.ndarray:
+    """Add the partitions in order and scale S to isometry."""
     for part in sums[1:]:
-        out += part
-    out *= A.dtype.type(1 / math.sqrt(zeta))
-    return out
+        sums[0] += part
+    return sums[0, :, :columns] * sums.dtype.type(1 / math.sqrt(zeta))
+
+
+_add8, _add4, _add2, _add1 = (_tile.gather(vectors) for vectors in (8, 4, 2, 1))
 
 
 @njit(parallel=True, cache=True)
-def _scatter(A, seed, stream, zeta, row_offset, weights, width, sums):
-    parts, height, c = sums.shape
-    panels = -(-c // max(1, width))
+def _sketch(A, seed, stream, zeta, row_offset, weights, width, tile_rows, sums):
+    """Partition p of the rows adds to sums[p], one panel of columns and one tile of rows at a time."""
+    parts, height, columns = sums.shape
+    panels = columns // max(1, width)
     for task in prange(parts * panels):
         p, left = task // panels, (task % panels) * width
-        first, last = A.shape[0] * p // parts, A.shape[0] * (p + 1) // parts
-        w = min(width, c - left)
-        row = np.empty(w, A.dtype)
-        for i in range(first, last):
-            for j in range(w):
-                row[j] = A[i, left + j] * weights[i] if weights.size else A[i, left + j]
+        begin, end = A.shape[0] * p // parts, A.shape[0] * (p + 1) // parts
+        tile = _aligned(tile_rows, width, A.dtype)
+        keys = np.empty((-(-zeta // 4) * 4, tile_rows), np.int32)
+        start = np.empty(height // zeta + 1, np.int32)
+        order, signs = np.empty(tile_rows, np.int32), np.empty(tile_rows, A.dtype)
+        for first in range(begin, end, tile_rows):
+            rows = min(tile_rows, end - first)
+            _fill_keys(seed, stream, row_offset + first, rows, height // zeta, keys)
+            _fill_tile(A, first, rows, left, weights, tile)
             for t in range(zeta):
-                w4 = philox.cpu_words(seed, stream, np.uint64(row_offset + i), np.uint64(t // 4))
-                word = w4[t % 4]
-                target = t * (height // zeta) + (((word >> np.uint64(1)) * np.uint64(height // zeta)) >> np.uint64(31))
-                if word & np.uint64(1):
-                    for j in range(w):
-                        sums[p, target, left + j] -= row[j]
-                else:
-                    for j in range(w):
-                        sums[p, target, left + j] += row[j]
+                _sort(keys[t, :rows], start, order, signs)
+                _add_block(tile, start, order, signs, sums, (p * height + t * (height // zeta)) * columns + left, columns)
+
+
+@njit(cache=True)
+def _aligned(rows, columns, dtype):
+    """Zeros whose rows, of whole vectors, start on cache lines: loads that straddle two lines take twice as long."""
+    space = np.zeros(rows * columns + 16, dtype)
+    start = (-space.ctypes.data % 64) // space.itemsize
+    return space[start : start + rows * columns].reshape(rows, columns)
+
+
+@njit(cache=True)
+def _fill_keys(seed, stream, first, rows, block, keys):
+    """keys[t, i] = twice the row that data row first + i meets in block t, plus its sign bit."""
+    block = np.uint64(block)
+    one = np.uint64(1)
+    for minor in range(keys.shape[0] // 4):
+        for i in range(rows):
+            words = philox.cpu_words(seed, stream, np.uint64(first + i), np.uint64(minor))
+            keys[4 * minor, i] = (((words[0] >> one) * block) >> np.uint64(31)) << one | (words[0] & one)
+            keys[4 * minor + 1, i] = (((words[1] >> one) * block) >> np.uint64(31)) << one | (words[1] & one)
+            keys[4 * minor + 2, i] = (((words[2] >> one) * block) >> np.uint64(31)) << one | (words[2] & one)
+            keys[4 * minor + 3, i] = (((words[3] >> one) * block) >> np.uint64(31)) << one | (words[3] & one)
+
+
+@njit(cache=True)
+def _fill_tile(A, first, rows, left, weights, tile):
+    """Copy a tile of A, times the weights, along the fast axis of A."""
+    width = min(tile.shape[1], A.shape[1] - left)
+    if A.strides[1] <= A.strides[0]:
+        for i in range(rows):
+            for j in range(width):
+                tile[i, j] = A[first + i, left + j]
+    else:  # Fortran order: 8 columns at a time, so that both sides use whole cache lines
+        for j0 in range(0, width, 8):
+            for i in range(rows):
+                for j in range(j0, min(j0 + 8, width)):
+                    tile[i, j] = A[first + i, left + j]
+    if weights.size:
+        for i in range(rows):
+            tile[i, :] *= weights[first + i]
+
+
+@njit(cache=True)
+def _sort(keys, start, order, signs):
+    """Sort the tile's rows by counting, by their row in the block: start[r] <= k < start[r + 1] go to row r."""
+    start[:] = 0
+    for key in keys:
+        start[(key >> 1) + 1] += 1
+    for r in range(1, start.size):
+        start[r] += start[r - 1]
+    for i in range(keys.size - 1, -1, -1):  # downwards from the bucket's end, so that start[r + 1] ends as the begin of bucket r
+        r = (keys[i] >> 1) + 1
+        start[r] -= 1
+        order[start[r]] = i
+        signs[start[r]] = 1 - 2 * (keys[i] & 1)
+    start[:-1] = start[1:]
+    start[-1] = keys.size
+
+
+@njit(cache=True)
+def _add_block(tile, start, order, signs, sums, at, columns):
+    """Add the sorted rows of a tile to one block of rows of the sketch, each sum in registers."""
+    width = tile.shape[1]
+    lanes = _tile.VECTOR_BYTES // tile.itemsize
+    for r in range(start.size - 1):
+        k, count = start[r], start[r + 1] - start[r]
+        c = 0
+        while width - c >= 8 * lanes:
+            _add8(count, tile, c, width, order, signs, k, sums, at + c)
+            c += 8 * lanes
+        if width - c >= 4 * lanes:
+            _add4(count, tile, c, width, order, signs, k, sums, at + c)
+            c += 4 * lanes
+        if width - c >= 2 * lanes:
+            _add2(count, tile, c, width, order, signs, k, sums, at + c)
+            c += 2 * lanes
+        if width - c >= lanes:
+            _add1(count, tile, c, width, order, signs, k, sums, at + c)
+        at += columns
 
 
 def adjoint_reference(Y: Array, seed: int, stream: int, height: int, zeta: int, first: int, last: int) -> Array:
