@@ -101,3 +101,16 @@ def _raise_not_finite(function: str, name: str, data: Array, offset: int, block:
     count = sum(int(xp.sum(xp.astype(~xp.isfinite(part), xp.int64))) for _, part in _arrays.row_blocks(data))
     what = "NaN or infinite entry" if count == 1 else "NaN or infinite entries"
     raise ValueError(f"{function}: {name} must be finite; got {count} {what} out of {math.prod(data.shape)}, the first {where}")
+
+
+def ids(function: str, name: str, x: Array, length: int) -> Array:
+    """Require integers from 0 to length - 1."""
+    xp = _arrays.namespace(x)
+    if not xp.isdtype(x.dtype, "integral"):
+        raise TypeError(f"{function}: {name} must be integers; got dtype {x.dtype}")
+    if math.prod(x.shape) == 0:
+        return x
+    low, high = int(xp.min(x)), int(xp.max(x))
+    if low < 0 or high >= length:
+        raise ValueError(f"{function}: {name} must be from 0 to {length - 1}; got {low} to {high}")
+    return x

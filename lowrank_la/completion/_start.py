@@ -1,0 +1,128 @@
+"""Where the sweeps begin: random factors, a trimmed spectral estimate, or an earlier answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lowrank_la import _arrays, _random, kernels
+from lowrank_la._arrays import Array
+from lowrank_la.completion._observations import Compressed
+from lowrank_la.completion._problem import Factors, Problem
+
+OVERSAMPLE = 10  # columns beyond the rank in the block power method
+POWERS = 3  # its iterations
+SPECTRAL_BELOW = 6  # entries per parameter below which the spectral start saves more sweeps than it costs
+
+
+def begin(problem: Problem, rank: int, dtype: Any) -> tuple[Factors, bool]:
+    """Return factors to start from, and whether they are random."""
+    init = problem.options.init
+    if isinstance(init, Factors):
+        return widen(problem, _with_biases(problem, init.scaled(1 / problem.scale), dtype), rank), False
+    few = len(problem.rows) < SPECTRAL_BELOW * problem.parameters(rank)
+    if init == "spectral" or (init == "auto" and few and not problem.options.nonnegative):
+        return spectral(problem, rank, dtype), False
+    return random(problem, rank, dtype), True
+
+
+def _with_biases(problem: Problem, factors: Factors, dtype: Any) -> Factors:
+    """Give an earlier answer bias columns, if the problem has biases and it does not."""
+    xp = _arrays.namespace(factors.left)
+    left, right = (xp.astype(side, dtype) for side in (factors.left, factors.right))
+    if not problem.bias or factors.unit:
+        return Factors(left, right, factors.mean, factors.unit)
+    left, right = (xp.concat([side, xp.zeros_like(side[:, :1])], axis=1) for side in (left, right))
+    return Factors(left, right, problem.mean, problem.unit(factors.rank))
+
+
+def random(problem: Problem, rank: int, dtype: Any) -> Factors:
+    """Draw the right factor of a model with the variance of the data; the first half sweep finds the left one."""
+    m, n = problem.shape
+    unit, width = problem.unit(rank), rank + problem.bias
+    drawn = _random.host_generator(problem.seed, "complete: start").standard_normal((n, width)) * unit
+    if problem.bias:
+        drawn[:, rank] = 0.0
+    if problem.options.nonnegative:
+        drawn = abs(drawn)
+    like = problem.rows.values
+    xp = _arrays.namespace(like)
+    left = xp.full((m, width), unit if problem.options.nonnegative else 0.0, dtype=dtype, device=like.device)
+    return Factors(left, xp.astype(_arrays.from_numpy(drawn, like), dtype), problem.mean, unit if problem.bias else 0.0)
+
+
+def spectral(problem: Problem, rank: int, dtype: Any) -> Factors:
+    """Take the leading singular vectors of the entries, rare ones scaled up: an unbiased estimate of the matrix."""
+    m, n = problem.shape
+    left, s, right = leading(problem, rank)
+    xp = _arrays.namespace(left)
+    root = xp.sqrt(s * (m * n / len(problem.rows)))
+    sides = [_clip(xp, left) * root, _clip(xp, right) * root]
+    unit = problem.unit(rank) if problem.bias else 0.0
+    if problem.bias:
+        sides = [xp.concat([side, xp.zeros_like(side[:, :1])], axis=1) for side in sides]
+    if problem.options.nonnegative:
+        sides = [xp.abs(side) for side in sides]
+    return Factors(xp.astype(sides[0], dtype), xp.astype(sides[1], dtype), problem.mean, unit)
+
+
+def leading(problem: Problem, rank: int) -> tuple[Array, Array, Array]:
+    """Return leading singular triples of the matrix of entries, 0 where missing, its heavy rows and columns trimmed."""
+    width = min(rank + OVERSAMPLE, *problem.shape)
+    rows, cols = _trimmed(problem.rows, problem), _trimmed(problem.cols, problem)
+    drawn = _random.host_generator(problem.seed, "complete: spectral start").standard_normal((problem.shape[1], width))
+    right = _arrays.from_numpy(drawn, problem.rows.values)
+    xp = _arrays.namespace(right)
+    left = xp.linalg.qr(rows(right))[0]
+    for _ in range(POWERS):
+        right = xp.linalg.qr(cols(left))[0]
+        left = xp.linalg.qr(rows(right))[0]
+    Q, R = xp.linalg.qr(cols(left))
+    P, s, Wt = xp.linalg.svd(R, full_matrices=False)
+    return (left @ xp.matrix_transpose(Wt))[:, :rank], s[:rank], (Q @ P)[:, :rank]
+
+
+def _trimmed(side: Compressed, problem: Problem) -> Any:
+    """Return the product with one side's entries; rows and columns with over twice the average degree weigh less."""
+    xp = _arrays.namespace(side.values)
+    values = side.values - problem.mean if problem.mean else side.values
+    other = problem.cols if side is problem.rows else problem.rows
+    own, across = (_trim_weights(xp, x) for x in (side, other))
+    return lambda X: own * kernels.spmm.apply(values, side.indices, side.indptr, across * X)
+
+
+def _trim_weights(xp: Any, side: Compressed) -> Array:
+    degrees = xp.astype(side.degrees, xp.float64)
+    heavy = 2 * len(side) / side.shape[0]
+    return xp.sqrt(heavy / xp.where(degrees > heavy, degrees, xp.full_like(degrees, heavy)))[:, None]
+
+
+def _clip(xp: Any, Q: Array) -> Array:
+    """Shorten rows of an orthonormal basis that carry over ten times their fair share."""
+    lengths = xp.linalg.vector_norm(Q, axis=1)
+    fair = 10**0.5 * (Q.shape[1] / Q.shape[0]) ** 0.5
+    return Q * (fair / xp.where(lengths > fair, lengths, xp.full_like(lengths, fair)))[:, None]
+
+
+def widen(problem: Problem, factors: Factors, rank: int) -> Factors:
+    """Add columns to factors up to a rank: small random ones on the right, zeros on the left."""
+    missing = rank - factors.rank
+    if missing <= 0:
+        return factors
+    xp = _arrays.namespace(factors.right)
+    k, (m, n) = factors.rank, problem.shape
+    drawn = _random.host_generator(problem.seed, f"complete: columns {k} to {rank}").standard_normal((n, missing)) * problem.unit(rank)
+    fresh = xp.astype(_arrays.from_numpy(drawn, factors.right), factors.right.dtype)
+    zeros = xp.zeros((m, missing), dtype=factors.left.dtype, device=factors.left.device)
+    if problem.options.nonnegative:
+        fresh, zeros = xp.abs(fresh), zeros + problem.unit(rank)
+    left = xp.concat([factors.left[:, :k], zeros, factors.left[:, k:]], axis=1)
+    right = xp.concat([factors.right[:, :k], fresh, factors.right[:, k:]], axis=1)
+    return Factors(left, right, factors.mean, factors.unit)
+
+
+def narrow(factors: Factors, rank: int) -> Factors:
+    """Keep the leading columns of balanced factors."""
+    xp = _arrays.namespace(factors.left)
+    k = factors.rank
+    sides = (xp.concat([side[:, :rank], side[:, k:]], axis=1) for side in (factors.left, factors.right))
+    return Factors(*sides, factors.mean, factors.unit)

@@ -1,0 +1,211 @@
+"""Alternating least squares: sweeps over rows and columns until the held-out error stands still."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lowrank_la import _arrays, kernels
+from lowrank_la._arrays import Array
+from lowrank_la.completion import _robust
+from lowrank_la.completion._observations import Entries
+from lowrank_la.completion._problem import Factors, Problem, residuals
+from lowrank_la.completion._result import Sweep
+
+FLOAT32_FLOOR = 1e-3  # relative residual below which sums in float32 would be seen
+STRIDES = (4, 3, 2)  # first sweeps from a random start use one entry of a row in so many
+REBALANCE = 5  # sweeps from one rebalancing to the next
+FEW = 20  # held-out entries below which a sample of the training entries decides instead
+
+
+@dataclass
+class Monitor:
+    """Keeps the history, shows it, and asks the caller whether to go on."""
+
+    scale: float
+    callback: Callable[[Sweep], Any] | None = None
+    bar: Any = None
+    history: list[Sweep] = field(default_factory=list)
+    began: float = field(default_factory=time.perf_counter)
+
+    def __call__(self, rank: int, train: float, held_out: float) -> bool:
+        """Record a sweep; say whether the caller wants to stop."""
+        seconds = time.perf_counter() - self.began
+        sweep = Sweep(len(self.history) + 1, rank, train * self.scale, held_out * self.scale, seconds)
+        self.history.append(sweep)
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"rank {rank}, train {sweep.train_rmse:.4g}, held out {sweep.held_out_rmse:.4g}")
+            self.bar.update()
+        return self.callback is not None and bool(self.callback(sweep))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Factors, and how the sweeps that gave them ended: "converged", "stopped", "interrupted" or "max_iter".
+
+    `exact` if they are the best there are.
+    """
+
+    factors: Factors
+    ridge: float
+    score: float
+    ending: str
+    exact: bool = False
+
+
+@dataclass
+class StopRule:
+    """Stops when the sweeps still to come, as a geometric series, would lower the squared error by a share below `tol`."""
+
+    tol: float
+    scores: list[float] = field(default_factory=list)
+
+    def __call__(self, score: float) -> bool:
+        """Say whether to stop after a sweep with this mean squared error."""
+        self.scores.append(score)
+        if score < 1e-28 or len(self.scores) < 3:
+            return score < 1e-28
+        if min(self.scores[-3:]) >= min(self.scores[:-3], default=math.inf):
+            return True
+        before, drop = (self.scores[t - 1] - self.scores[t] for t in (-2, -1))
+        if max(abs(before), abs(drop)) < self.tol * score:
+            return True
+        return 0 <= drop < before and drop**2 < self.tol * score * (before - drop)
+
+
+def run(problem: Problem, factors: Factors, monitor: Monitor, *, cheap_start: bool = False) -> Fit:
+    """Sweep from given factors until the stop rule, the caller, Ctrl-C or `max_iter` ends it; return the best factors met."""
+    loop = _Loop(problem, factors, monitor, cheap_start)
+    ending = "max_iter"
+    try:
+        while ending == "max_iter" and loop.count < problem.options.max_iter:
+            ending = loop.sweep()
+    except KeyboardInterrupt:
+        ending = "interrupted"
+    return replace(loop.best, ending=ending)
+
+
+def judges(problem: Problem) -> Entries:
+    """Return the entries that decide between models."""
+    return problem.tune if len(problem.tune) >= FEW else problem.sample
+
+
+class _Loop:
+    """The state of the sweeps: factors, what they leave over, precision, and the best so far."""
+
+    def __init__(self, problem: Problem, factors: Factors, monitor: Monitor, cheap_start: bool):
+        self.problem, self.factors, self.monitor = problem, factors, monitor
+        self.judges = judges(problem)
+        self.strides = [stride for stride in STRIDES if cheap_start and _rows_stay_long(problem, factors.rank * stride)]
+        self.fast = True
+        self.stop = StopRule(problem.options.tol)
+        self.error = _robust.spread(residuals(factors, self.judges), problem.options.loss)
+        self.best = Fit(factors, 0.0, math.inf, "max_iter")
+        self.count = 0
+
+    def sweep(self) -> str:
+        """Do one sweep over both sides; return how it ended the run, "max_iter" if it did not."""
+        ridge = self._ridge()
+        stride = self.strides[self.count] if self.count < len(self.strides) else 1
+        self.count += 1
+        self.factors = self._half("left", ridge, stride)
+        self.factors = self._half("right", ridge, stride)
+        if self.count % REBALANCE == 0:
+            self.factors = balance(self.factors, self.problem.options.nonnegative)
+        return self._judge(ridge)
+
+    def _ridge(self) -> float:
+        """Return the ridge of the most probable factors: the noise over the variance of a factor's entries."""
+        given = self.problem.options.ridge
+        if given is not None:
+            return given / self.problem.scale
+        variance = self.problem.variance
+        noise = self.error**2 if self.judges is self.problem.tune else self.error**2 / self._degrees_of_freedom()
+        return noise * math.sqrt(self.factors.rank / max(variance - noise, 0.1 * variance))
+
+    def _degrees_of_freedom(self) -> float:
+        """Share of the training entries that the model does not use up."""
+        return max(0.1, 1 - self.problem.parameters(self.factors.rank) / len(self.problem.rows))
+
+    def _half(self, name: str, ridge: float, stride: int) -> Factors:
+        problem, factors = self.problem, self.factors
+        side, mine, other = (problem.rows, factors.left, factors.right) if name == "left" else (problem.cols, factors.right, factors.left)
+        xp = _arrays.namespace(other)
+        F, offset = factors.regressors(other)
+        solution = kernels.als_rows.solve(
+            side.values,
+            side.indices,
+            side.indptr,
+            F,
+            start=mine,
+            ridge=xp.full((side.shape[0],), ridge, dtype=xp.float64, device=F.device),
+            offset=offset,
+            weights=_robust.weights(side, factors, name, problem.options.loss, self.error),
+            method=_method(problem, F.shape[1], len(side) / side.shape[0]),
+            stride=stride,
+            fast=self.fast,
+        )
+        return replace(factors, **{name: solution.X})
+
+    def _judge(self, ridge: float) -> str:
+        loss, tol = self.problem.options.loss, self.problem.options.tol
+        left_over = residuals(self.factors, self.problem.sample)
+        train = root_mean_square(left_over)
+        held_out = math.nan
+        if self.judges is self.problem.tune:
+            left_over = residuals(self.factors, self.judges)
+            held_out = root_mean_square(left_over)
+        self.error = _robust.spread(left_over, loss)
+        score = _robust.score(left_over, loss)
+        if score < self.best.score:
+            self.best = Fit(self.factors, ridge, score, "max_iter")
+        if self.monitor(self.factors.rank, train, held_out):
+            return "stopped"
+        done = self.count > len(self.strides) and self.stop(score)
+        if self.fast and (done or score < FLOAT32_FLOOR**2) and score < FLOAT32_FLOOR**2:
+            self.fast, self.stop = False, StopRule(tol)
+            return "max_iter"
+        return "converged" if done else "max_iter"
+
+
+def root_mean_square(x: Array) -> float:
+    """Return the root of the mean square."""
+    return math.sqrt(float(_arrays.namespace(x).mean(x * x)))
+
+
+def _rows_stay_long(problem: Problem, entries: float) -> bool:
+    """Say whether rows and columns have at least three times so many entries on average."""
+    return len(problem.rows) >= 3 * entries * max(problem.shape)
+
+
+def _method(problem: Problem, width: int, length: float) -> str:
+    """Choose the row solver: Cholesky for narrow factors, conjugate gradients for wide ones, sketched for long rows too."""
+    if problem.options.nonnegative:
+        return "nonneg"
+    if problem.options.solver != "auto":
+        return problem.options.solver
+    return "chol"
+
+
+def balance(factors: Factors, nonnegative: bool = False) -> Factors:
+    """Rescale the factors so that U^T U = V^T V is diagonal, or only its diagonals agree if they must stay nonnegative."""
+    xp = _arrays.namespace(factors.left)
+    U, V = (xp.astype(X, xp.float64) for X in (factors.U, factors.V))
+    if nonnegative:
+        heights = xp.sqrt(xp.linalg.vector_norm(V, axis=0) / _positive(xp, xp.linalg.vector_norm(U, axis=0)))
+        U, V = U * heights, V / _positive(xp, heights)
+    else:
+        (Q_left, R_left), (Q_right, R_right) = xp.linalg.qr(U), xp.linalg.qr(V)
+        P, s, Wt = xp.linalg.svd(R_left @ xp.matrix_transpose(R_right), full_matrices=False)
+        U, V = Q_left @ (P * xp.sqrt(s)), Q_right @ (xp.matrix_transpose(Wt) * xp.sqrt(s))
+    k, dtype = factors.rank, factors.left.dtype
+    left = xp.concat([xp.astype(U, dtype), factors.left[:, k:]], axis=1)
+    right = xp.concat([xp.astype(V, dtype), factors.right[:, k:]], axis=1)
+    return replace(factors, left=left, right=right)
+
+
+def _positive(xp: Any, x: Array) -> Array:
+    return xp.where(x > 0, x, xp.ones_like(x))
