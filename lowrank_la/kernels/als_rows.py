@@ -12,8 +12,10 @@ Methods
     `steps` conjugate-gradient steps from `start` with a diagonal preconditioner:
     4 (steps + 1) n_i k flops and no k x k matrix. Pays for long k and short rows.
 "sketch"
-    Conjugate gradients to rounding, preconditioned by a sparse-sign sketch of the row's
-    regressors with 4 k rows: the row solver of [1]_. Rows below 16 k entries go to "chol".
+    At most `steps` conjugate-gradient steps, preconditioned by the Cholesky factor of a
+    sparse-sign sketch of the row's regressors with 4 k rows, from `start` or from the
+    sketched solution: the row solver of [1]_. Each step about halves the error. Rows
+    below 16 k entries are factored whole, and done after one step.
 "nonneg"
     `steps` rounds of coordinate descent on x >= 0 from `start`, on the normal equations.
 
@@ -48,11 +50,11 @@ class Rows(NamedTuple):
         The minimised objective of each row, over the entries used; up to the rounding of
         the row's sum of w y^2 (times 1e-7 if `fast`).
     pivot : float64 array (m,)
-        "chol" and "sketch": the smallest ratio of a pivot of the Cholesky factorisation to
+        "chol", and "sketch" for its preconditioner: the smallest ratio of a pivot of the Cholesky factorisation to
         the diagonal entry it came from, in [0, 1], the ridge left out: at or below about
         1e-12 (1e-6 if `fast`) the row's entries do not determine x. 1 for the other methods.
     residual : float64 array (m,)
-        "cg": what is left of the normal equations, relative, in the norm of the
+        "cg" and "sketch": what is left of the normal equations, relative, in the norm of the
         preconditioner. 0 for the other methods.
     """
 
@@ -88,7 +90,7 @@ def reference(
     F : float array (n, k)
         Regressors; its dtype is the answer's.
     start : array (m, k), optional
-        Where "cg" and "nonneg" begin; 0 by default. The direct methods ignore it.
+        Where the iterations begin; by default 0, for "sketch" the sketched solution.
     ridge : float64 array (m,), optional
         Nonnegative, one per row. A row that its data and penalties leave singular gets a
         ridge at rounding level, which is the minimum-norm solution to that accuracy.
@@ -102,7 +104,7 @@ def reference(
         Nonnegative weights of the entries.
     method : {"chol", "cg", "sketch", "nonneg"}
     steps : int
-        Iterations of "cg", rounds of "nonneg".
+        Steps of "cg" and "sketch", rounds of "nonneg".
     stride : int
         Use every stride-th entry of each row that keeps at least 2 k entries so: cheap early sweeps.
     fast : bool
@@ -140,7 +142,7 @@ def reference(
 def _padded(xp: Any, values: Array, indices: Array, indptr: Array, F: Array, offset: Any, weights: Any, stride: int) -> tuple:
     """Gather every row's regressors, targets and weights into arrays (m, longest row, ...), with weight 0 beyond its end."""
     start, degree = indptr[:-1], indptr[1:] - indptr[:-1]
-    step = xp.where(degree >= 2 * F.shape[1] * stride, stride, 1)
+    step = 1 + (stride - 1) * xp.astype(degree >= 2 * F.shape[1] * stride, degree.dtype)
     used = (degree + step - 1) // step
     longest = max(1, int(xp.max(used))) if used.shape[0] else 1
     order = xp.arange(longest, dtype=indptr.dtype, device=indptr.device)[None, :]
@@ -218,14 +220,36 @@ def _coordinate_descent(xp: Any, normal: Array, rhs: Array, x: Array, steps: int
     return xp.stack(columns, axis=1), xp.zeros_like(rhs[:, 0])
 
 
-_SOLVERS = {"chol": _direct, "sketch": _direct, "cg": _conjugate_gradients, "nonneg": _coordinate_descent}
+_SOLVERS = {
+    "chol": _direct,
+    "sketch": _direct,  # what its steps converge to
+    "cg": _conjugate_gradients,
+    "nonneg": _coordinate_descent,
+}
 
 
-def cpu(values, indices, indptr, F, **options):  # noqa: ANN
-    """Solve every row with Numba."""
+def cpu(
+    values: Array,
+    indices: Array,
+    indptr: Array,
+    F: Array,
+    *,
+    start: Array | None = None,
+    ridge: Array | None = None,
+    metric: Array | None = None,
+    gram: Array | None = None,
+    offset: Array | None = None,
+    weights: Array | None = None,
+    method: str = "chol",
+    steps: int = 3,
+    stride: int = 1,
+    fast: bool = False,
+) -> Rows:
+    """Solve every row with Numba; see `reference`."""
     from lowrank_la.kernels import _als_cpu
 
-    return Rows(*_als_cpu.solve(values, indices, indptr, F, **options))
+    options = {"start": start, "ridge": ridge, "metric": metric, "gram": gram, "offset": offset, "weights": weights}
+    return Rows(*_als_cpu.solve(values, indices, indptr, F, **options, method=method, steps=steps, stride=stride, fast=fast))
 
 
 solve = Kernel(reference, cpu)

@@ -134,29 +134,29 @@ def _predict_cpu(U: np.ndarray, V: np.ndarray, rows: np.ndarray, cols: np.ndarra
     return out
 
 
-def _residual_cpu(values, indices, indptr, U, V, offset=None):  # noqa: ANN
+def _residual_cpu(values, indices, indptr, U, V, offset=None):
     out = np.empty(len(values), values.dtype)
     _residual(values, indices, indptr, U, V, _or_empty(offset), _even_rows(indptr), out)
     return out
 
 
-def _gradient_cpu(values, indices, indptr, U, V, offset=None, weights=None):  # noqa: ANN
+def _gradient_cpu(values, indices, indptr, U, V, offset=None, weights=None):
     G, squares = np.zeros(U.shape), np.zeros(len(indptr) - 1)
     _gradient(values, indices, indptr, U, V, _or_empty(offset), _or_empty(weights), _even_rows(indptr), G, squares)
     return G, squares
 
 
-def _squares_cpu(values, indices, indptr, U, V, offset=None, weights=None):  # noqa: ANN
+def _squares_cpu(values, indices, indptr, U, V, offset=None, weights=None):
     squares = np.zeros(len(indptr) - 1)
     _squares(values, indices, indptr, U, V, _or_empty(offset), _or_empty(weights), _even_rows(indptr), squares)
     return squares
 
 
-def _or_empty(x):  # noqa: ANN
+def _or_empty(x):
     return np.empty(0) if x is None else x
 
 
-def _even_rows(indptr):  # noqa: ANN
+def _even_rows(indptr):
     """Cut the rows into runs of about equal entries; which run a row falls into does not change its answer."""
     work = indptr + np.arange(len(indptr))
     targets = np.linspace(0, work[-1], PARTS_PER_THREAD * get_num_threads() + 1)

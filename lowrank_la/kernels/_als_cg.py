@@ -1,0 +1,290 @@
+"""Conjugate gradients row by row, without the Gram matrix: plain, or preconditioned by a sketch of the row's regressors."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+from numba import njit, prange
+
+from lowrank_la.kernels import _tile
+from lowrank_la.kernels._als_gram import _SHORT, _VECTOR_BYTES, add_gram, gather, scratch_for, step_of, syrk
+from lowrank_la.kernels.philox import cpu_words
+
+KEPT_BYTES = 1 << 18  # regressors of a row up to this size stay gathered for all its steps
+ZETA = 8
+HEIGHT = 4  # rows of a sketch, in units of k
+SKETCHED = 16  # entries from which a row is sketched, in units of k
+STREAM = np.uint64(zlib.crc32(b"als_rows"))
+
+_dots, _short_dots = _tile.inner(_tile.ROWS), _tile.inner(_tile.ROWS, _SHORT)
+_sum, _short_sum = _tile.outer(1, 1), _tile.outer(1, 1, _SHORT)
+_sum4 = _tile.outer(1, 4)
+_add = _tile.outer(1, 1, _SHORT)
+_ROWS = _tile.ROWS
+
+
+def kept_height(F: np.ndarray) -> int:
+    """Rows of the panel that is kept for all steps."""
+    return max(64, KEPT_BYTES // (F.shape[1] * F.itemsize)) // _ROWS * _ROWS
+
+
+@njit(cache=True)
+def _apply(entries, F, span, k, kept, v, target, out):
+    """Add A^T s to out (float64), where s = target y - A v; give the square of s.
+
+    A and y are the weighted regressors and targets of the row. `kept` is (panel, one, s, v
+    in the panel's dtype, sums); `span` is (begin, end, step, ready), ready if the panel
+    holds the whole row.
+    """
+    panel, one, s, negative, sums = kept
+    begin, end, step, ready = span
+    negative[:k] = -v
+    negative[k] = target
+    square = 0.0
+    for first in range(begin, end, len(panel) * step):
+        last = min(first + len(panel) * step, end)
+        count = -(-(last - first) // step) if ready else gather(entries, F, first, last, step, k, panel, one)
+        _products(panel, count, negative, s)
+        sums[:] = 0
+        _combine(panel, count, s, sums)
+        for t in range(count):
+            square += np.float64(s[t]) * s[t]
+        for a in range(k):
+            out[a] += sums[a]
+    return square
+
+
+@njit(cache=True)
+def _products(panel, count, v, s):
+    """Put panel v into s; rows up to a multiple of _ROWS are read."""
+    width = panel.shape[1]
+    s[:] = 0
+    for t in range(0, count, _ROWS):
+        if width % (_VECTOR_BYTES // panel.itemsize):
+            _short_dots(width, panel, t * width, width, v, 0, s, t)
+        else:
+            _dots(width, panel, t * width, width, v, 0, s, t)
+
+
+@njit(cache=True)
+def _combine(panel, count, s, sums):
+    """Add panel^T s to sums."""
+    width = panel.shape[1]
+    native = _VECTOR_BYTES // panel.itemsize
+    a = 0
+    if width % native:
+        for a in range(0, width, _SHORT):
+            _short_sum(count, s, 0, 0, 1, panel, a, width, sums, a, 0)
+        return
+    while width - a >= 4 * native:
+        _sum4(count, s, 0, 0, 1, panel, a, width, sums, a, 0)
+        a += 4 * native
+    while a < width:
+        _sum(count, s, 0, 0, 1, panel, a, width, sums, a, 0)
+        a += native
+
+
+@njit(cache=True)
+def _kept_scratch(F, height):
+    width = F.shape[1]
+    return (
+        np.zeros((height, width), F.dtype),
+        np.ones(1, F.dtype),
+        np.zeros(height, F.dtype),
+        np.zeros(width, F.dtype),
+        np.zeros(width, F.dtype),
+    )
+
+
+@njit(cache=True)
+def _start_row(entries, F, i, k, kept):
+    """Gather the row if its panel can be kept; give (begin, end, step, ready)."""
+    begin, end = entries.indptr[i], entries.indptr[i + 1]
+    step = step_of(end - begin, entries.stride, k)
+    ready = end - begin <= len(kept[0]) * step
+    if ready:
+        gather(entries, F, begin, end, step, k, kept[0], kept[1])
+    return begin, end, step, ready
+
+
+@njit(cache=True)
+def _diagonal(entries, F, span, k, kept, out):
+    """Put the squared lengths of the columns of A into out."""
+    panel = kept[0]
+    begin, end, step, ready = span
+    out[:] = 0
+    for first in range(begin, end, len(panel) * step):
+        last = min(first + len(panel) * step, end)
+        count = -(-(last - first) // step) if ready else gather(entries, F, first, last, step, k, panel, kept[1])
+        for t in range(count):
+            for a in range(k):
+                out[a] += np.float64(panel[t, a]) * panel[t, a]
+
+
+@njit(cache=True)
+def _precondition(L, exact, r, z):
+    """Solve L L^T z = r, L lower triangular with 1 / L_aa on its diagonal, or diagonal."""
+    k = len(r)
+    for a in range(k):
+        z[a] = r[a]
+        if exact:
+            for b in range(a):
+                z[a] -= L[a, b] * z[b]
+        z[a] *= L[a, a]
+    for a in range(k - 1, -1, -1):
+        z[a] *= L[a, a]
+        if exact:
+            for b in range(a):
+                z[b] -= L[a, b] * z[a]
+
+
+@njit(cache=True)
+def _conjugate_gradients(entries, F, span, k, kept, penalty, L, exact, steps, tolerance, x, work):
+    """Take conjugate-gradient steps from x; give (relative residual left, objective)."""
+    r, z, p, q = work
+    r[:] = -(penalty @ x)
+    _apply(entries, F, span, k, kept, x, 1.0, r)
+    _precondition(L, exact, r, z)
+    p[:] = z
+    rz = np.dot(r, z)
+    q[:], z[:] = 0, 0
+    _apply(entries, F, span, k, kept, z, 1.0, q)
+    _precondition(L, exact, q, z)
+    whole = np.dot(q, z)
+    for _ in range(steps):
+        if not rz > tolerance * whole:
+            break
+        q[:] = -(penalty @ p)
+        _apply(entries, F, span, k, kept, p, 0.0, q)
+        curvature = -np.dot(p, q)
+        if not curvature > 0:
+            break
+        x += (rz / curvature) * p
+        r += (rz / curvature) * q
+        _precondition(L, exact, r, z)
+        previous, rz = rz, np.dot(r, z)
+        p[:] = z + (rz / previous) * p
+    q[:] = 0
+    square = _apply(entries, F, span, k, kept, x, 1.0, q)
+    return (np.sqrt(rz / whole) if whole > 0 else 0.0), square + np.dot(x, penalty @ x)
+
+
+@njit(cache=True)
+def _penalty_of(i, k, penalty, mean):
+    """Write out the penalty of a row as a matrix."""
+    out = penalty.gram.copy()
+    for a in range(k):
+        out[a, a] += penalty.ridge[i] * penalty.metric[a] + penalty.tiny * mean
+    return out
+
+
+@njit(parallel=True, cache=True)
+def plain(entries, penalty, F, height, parts, steps, X, loss, residual):
+    """Improve all rows by `steps` steps with a diagonal preconditioner."""
+    k = X.shape[1]
+    for part in prange(len(parts) - 1):
+        kept = _kept_scratch(F, height)
+        work = np.zeros((4, k))
+        vectors = (work[0], work[1], work[2], work[3])
+        x, diagonal, L = np.zeros(k), np.zeros(k), np.zeros((k, k))
+        for i in range(parts[part], parts[part + 1]):
+            span = _start_row(entries, F, i, k, kept)
+            _diagonal(entries, F, span, k, kept, diagonal)
+            if not diagonal.any():
+                X[i] = 0
+                continue
+            fixed = _penalty_of(i, k, penalty, diagonal.mean())
+            for a in range(k):
+                L[a, a] = 1 / np.sqrt(diagonal[a] + fixed[a, a])
+                x[a] = X[i, a]
+            residual[i], loss[i] = _conjugate_gradients(entries, F, span, k, kept, fixed, L, False, steps, 0.0, x, vectors)
+            X[i] = x
+
+
+@njit(parallel=True, cache=True)
+def sketched(entries, penalty, F, height, small, parts, steps, warm, X, loss, pivot, residual):
+    """Improve all rows by at most `steps` steps, preconditioned by a sketch of their regressors."""
+    k = X.shape[1]
+    places = _sketch_places(len(F), HEIGHT * k)
+    for part in prange(len(parts) - 1):
+        kept, scratch = _kept_scratch(F, height), scratch_for(F, small)
+        sketch = np.zeros((-(-HEIGHT * k // ZETA) * ZETA, F.shape[1]), F.dtype)
+        work = np.zeros((4, k))
+        vectors = (work[0], work[1], work[2], work[3])
+        x, G = np.zeros(k), np.zeros((k + 1, k + 1, 1))
+        for i in range(parts[part], parts[part + 1]):
+            span = _start_row(entries, F, i, k, kept)
+            if (span[1] - span[0]) // span[2] >= SKETCHED * k:
+                _sketch_gram(entries, F, span, k, kept, places, sketch, scratch[2], G)
+            else:
+                G[:] = 0
+                add_gram(entries, F, span[0], span[1], span[2], k, scratch, G, 0)
+            mean = 0.0
+            for a in range(k):
+                mean += G[a, a, 0] / k
+            if not mean > 0:
+                X[i], pivot[i] = 0, 0
+                continue
+            fixed = _penalty_of(i, k, penalty, mean)
+            pivot[i] = _factor(G[:, :, 0], k, fixed, penalty.tiny * mean)
+            for a in range(k):
+                x[a] = X[i, a]
+            if not warm:
+                _precondition(G[:k, :k, 0], True, G[k, :k, 0], x)
+            tolerance = penalty.tiny**2
+            residual[i], loss[i] = _conjugate_gradients(entries, F, span, k, kept, fixed, G[:k, :k, 0], True, steps, tolerance, x, vectors)
+            X[i] = x
+
+
+@njit(cache=True)
+def _sketch_places(n, height):
+    """Draw for each row of F its ZETA rows of the sketch, times two, plus the sign bit."""
+    block = np.uint64(-(-height // ZETA))
+    out = np.empty((n, ZETA), np.int32)
+    for j in range(n):
+        for half in range(ZETA // 4):
+            words = cpu_words(np.uint64(0), STREAM, np.uint64(j), np.uint64(half))
+            for c in range(4):
+                row = np.uint64(4 * half + c) * block + (((words[c] >> np.uint64(1)) * block) >> np.uint64(31))
+                out[j, 4 * half + c] = np.int32(2 * row + (words[c] & np.uint64(1)))
+    return out
+
+
+@njit(cache=True)
+def _sketch_gram(entries, F, span, k, kept, places, sketch, sums, G):
+    """Form the Gram matrix of the sketched regressors and targets, lower triangle."""
+    panel, width = kept[0], F.shape[1]
+    begin, end, step, ready = span
+    signs = np.array([1.0, -1.0]).astype(F.dtype)
+    sketch[:] = 0
+    for first in range(begin, end, len(panel) * step):
+        last = min(first + len(panel) * step, end)
+        count = -(-(last - first) // step) if ready else gather(entries, F, first, last, step, k, panel, kept[1])
+        for t in range(count):
+            for place in places[entries.indices[first + t * step]]:
+                for a in range(0, width, _SHORT):
+                    _add(1, signs, place & 1, 0, 0, panel, t * width + a, 0, sketch, (place >> 1) * width + a, 0)
+    sums[:] = 0
+    syrk(sketch, len(sketch), k, sums)
+    for a in range(k + 1):
+        for b in range(a + 1):
+            G[a, b, 0] = np.float64(sums[b, a]) / ZETA
+
+
+@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+def _factor(G, k, penalty, floor):
+    """Factor G + penalty in place, 1 / L_aa on the diagonal; give the smallest relative pivot without the penalty."""
+    worst = 1.0
+    for a in range(k):
+        own = G[a, a]
+        for b in range(a + 1):
+            total = G[a, b] + penalty[a, b]
+            for c in range(b):
+                total -= G[a, c] * G[b, c]
+            if b < a:
+                G[a, b] = total * G[b, b]
+            else:
+                worst = min(worst, (total - penalty[a, a]) / own if own > 0 else 0.0)
+                G[a, a] = 1 / np.sqrt(max(total, floor))
+    return max(worst, 0.0)

@@ -1,0 +1,206 @@
+"""What the row solvers of `als_rows` share: gather a panel of regressors, form the Gram matrix of a row.
+
+A panel is a few dozen to 256 rows of F, copied side by side into the first-level cache,
+with the target of each as one more column: one symmetric product of register tiles then
+gives normal matrix, right-hand side and sum of squares at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import get_num_threads, njit, prange
+
+from lowrank_la.kernels import _tile
+
+PANEL_BYTES = 1 << 15
+FLUSH = 4096  # entries summed in float32 before the sum goes to float64
+HEAVY = 1 << 16  # entries from which a row is cut into chunks that threads share
+PARTS_PER_THREAD = 8
+LANES = 8  # small matrices handled side by side
+
+_ROWS = _tile.ROWS
+_VECTOR_BYTES = _tile.VECTOR_BYTES
+_SHORT = 8  # lanes for narrow float32 panels: padding to 16 would waste a third of rank 20
+_copy = _tile.outer(1, 1, _SHORT, add=False)
+_tile1, _tile2, _tile3 = (_tile.outer(_ROWS, vectors) for vectors in (1, 2, 3))
+_short1, _short2, _short3 = (_tile.outer(_ROWS, vectors, _SHORT) for vectors in (1, 2, 3))
+
+
+class Entries(NamedTuple):
+    """Compressed rows and what belongs to their entries; empty arrays stand for no offset and no weights."""
+
+    values: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
+    offset: np.ndarray
+    weights: np.ndarray
+    stride: int
+
+
+class Penalty(NamedTuple):
+    """ridge_i diag(metric) + gram, and the relative ridge at rounding level."""
+
+    ridge: np.ndarray
+    metric: np.ndarray
+    gram: np.ndarray
+    tiny: float
+
+
+def widened(F: np.ndarray, dtype: Any) -> np.ndarray:
+    """Copy F with room for the targets as column k, padded to full vectors."""
+    n, k = F.shape
+    lanes = _SHORT if k < 3 * _SHORT else max(_SHORT, _tile.lanes_of(dtype))
+    out = np.zeros((n, -(-(k + 1) // lanes) * lanes), dtype)
+    out[:, :k] = F
+    return out
+
+
+def panel_height(F: np.ndarray) -> int:
+    """Rows of a panel that fits the first-level cache."""
+    return int(np.clip(PANEL_BYTES // (F.shape[1] * F.itemsize), 32, 256)) // 16 * 16
+
+
+def even_parts(indptr: np.ndarray, k: int) -> np.ndarray:
+    """Cut the rows into runs of about equal work; which run a row falls into does not change its answer."""
+    work = np.minimum(np.diff(indptr), HEAVY).cumsum() + np.arange(1, len(indptr)) * (k // 3 + 8)
+    targets = np.linspace(0, work[-1] if len(work) else 0, PARTS_PER_THREAD * get_num_threads() + 1)
+    return np.append(np.searchsorted(work, targets[:-1]), len(work))
+
+
+@njit(cache=True, inline="always")
+def step_of(degree, stride, k):
+    """Give the distance between the entries used of a row: `stride` where enough remain."""
+    return stride if degree >= 2 * k * stride else 1
+
+
+@njit(cache=True)
+def gather(entries, F, begin, end, step, k, panel, one):
+    """Fill the panel with the regressors from begin to end, the target as column k, each times the root of its weight."""
+    width = F.shape[1]
+    count = 0
+    for t in range(begin, end, step):
+        j = entries.indices[t]
+        y = entries.values[t]
+        if len(entries.offset):
+            y -= entries.offset[j]
+        if len(entries.weights):
+            one[0] = np.sqrt(entries.weights[t])
+        for a in range(0, width, _SHORT):
+            _copy(1, one, 0, 0, 0, F, np.intp(j) * width + a, 0, panel, count * width + a, 0)
+        panel[count, k] = one[0] * y
+        count += 1
+    return count
+
+
+@njit(cache=True)
+def syrk(panel, count, k, sums):
+    """Add the upper triangle of panel^T panel, k + 1 columns, to sums; blocks on the diagonal come whole."""
+    width = panel.shape[1]
+    native = _VECTOR_BYTES // panel.itemsize
+    for i in range(0, k + 1, _ROWS):
+        if width % native:
+            j = i // _SHORT * _SHORT
+            if width - j >= 3 * _SHORT:
+                _short3(count, panel, i, 1, width, panel, j, width, sums, i * width + j, width)
+            elif width - j == 2 * _SHORT:
+                _short2(count, panel, i, 1, width, panel, j, width, sums, i * width + j, width)
+            else:
+                _short1(count, panel, i, 1, width, panel, j, width, sums, i * width + j, width)
+            continue
+        j = i // native * native
+        while width - j >= 3 * native:
+            _tile3(count, panel, i, 1, width, panel, j, width, sums, i * width + j, width)
+            j += 3 * native
+        if width - j == 2 * native:
+            _tile2(count, panel, i, 1, width, panel, j, width, sums, i * width + j, width)
+        elif width > j:
+            _tile1(count, panel, i, 1, width, panel, j, width, sums, i * width + j, width)
+
+
+@njit(cache=True)
+def add_gram(entries, F, begin, end, step, k, scratch, G, lane):
+    """Add the Gram matrix of some regressors and targets of a row to the lower triangle of G[:, :, lane] (float64)."""
+    panel, one, sums = scratch
+    span = len(panel) * step
+    for first in range(begin, end, FLUSH * step):
+        last = min(first + FLUSH * step, end)
+        sums[:] = 0
+        for t in range(first, last, span):
+            count = gather(entries, F, t, min(t + span, last), step, k, panel, one)
+            syrk(panel, count, k, sums)
+        for a in range(k + 1):
+            for b in range(a + 1):
+                G[a, b, lane] += sums[b, a]
+
+
+@njit(cache=True)
+def scratch_for(F, height):
+    """Allocate what one thread needs to form Gram matrices: panel, root of the weight, sums."""
+    width = F.shape[1]
+    return np.zeros((height, width), F.dtype), np.ones(1, F.dtype), np.zeros((width, width), F.dtype)
+
+
+@njit(cache=True)
+def load_batch(entries, penalty, F, heavy, rows, k, scratch, G, own, added, floor):
+    """Form the penalised Gram matrices of a run of rows, one a lane.
+
+    `own` and `added` (k, LANES) get the diagonals of the data and of the penalties,
+    `floor` (LANES,) the ridge at rounding level, which is also the least pivot.
+    """
+    G[:] = 0
+    own[:] = 0
+    floor[:] = 1
+    for lane in range(rows[1] - rows[0]):
+        i = rows[0] + lane
+        begin, end = entries.indptr[i], entries.indptr[i + 1]
+        if end - begin > HEAVY:
+            G[: k + 1, : k + 1, lane] = heavy.grams[np.searchsorted(heavy.rows, i)]
+        else:
+            add_gram(entries, F, begin, end, step_of(end - begin, entries.stride, k), k, scratch, G, lane)
+        floor[lane] = _penalise(G, lane, k, penalty.ridge[i], penalty, own, added)
+
+
+@njit(cache=True)
+def _penalise(G, lane, k, ridge, penalty, own, added):
+    mean = 0.0
+    for a in range(k):
+        own[a, lane] = G[a, a, lane]
+        mean += G[a, a, lane] / k
+    floor = penalty.tiny * mean if mean > 0 else 1.0
+    for a in range(k):
+        for b in range(a):
+            G[a, b, lane] += penalty.gram[a, b]
+        added[a, lane] = ridge * penalty.metric[a] + penalty.gram[a, a] + floor
+        G[a, a, lane] += added[a, lane]
+    return floor
+
+
+class Heavy(NamedTuple):
+    """Gram matrices of the rows with more than HEAVY entries, whose chunks threads share."""
+
+    rows: np.ndarray
+    grams: np.ndarray
+
+
+def heavy_rows(entries: Entries, F: np.ndarray, k: int, height: int) -> Heavy:
+    """Sum the Gram matrices of the heavy rows, chunk by chunk in a fixed order."""
+    degree = np.diff(entries.indptr)
+    rows = np.flatnonzero(degree > HEAVY)
+    chunks = [(r, b) for r, i in enumerate(rows) for b in range(entries.indptr[i], entries.indptr[i + 1], HEAVY)]
+    table = np.array(chunks, np.int64).reshape(-1, 2)
+    grams = np.zeros((len(rows), k + 1, k + 1))
+    np.add.at(grams, table[:, 0], _chunk_grams(entries, F, k, height, rows[table[:, 0]], table[:, 1]))
+    return Heavy(rows, grams)
+
+
+@njit(parallel=True, cache=True)
+def _chunk_grams(entries, F, k, height, rows, begins):
+    grams = np.zeros((len(rows), k + 1, k + 1, 1))
+    for c in prange(len(rows)):
+        begin, end = entries.indptr[rows[c]], entries.indptr[rows[c] + 1]
+        step = step_of(end - begin, entries.stride, k)
+        first = begin + -(-(begins[c] - begin) // step) * step
+        add_gram(entries, F, first, min(begins[c] + HEAVY, end), step, k, scratch_for(F, height), grams[c], 0)
+    return grams[:, :, :, 0]
