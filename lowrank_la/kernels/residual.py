@@ -99,16 +99,16 @@ def _single(A, a0, ai, aj, n, d, B, b0, bi, bj, x, k, scale, height, parts):  # 
             for i in range(rows):
                 r[i] = B[b0 + (row + i) * bi]
             if ai == 1 and aj != 1:
-                _columns(A, a0 + row, aj, rows, d, x, scale, row, r, g, square[part])
+                _columns(A, a0 + row, aj, rows, d, x, scale[row:], r, g, square[part])
             else:
-                _rows_of(A, a0 + row * ai, ai, aj, rows, d, x, scale, row, X, r, g, square[part])
+                _rows_of(A, a0 + row * ai, ai, aj, rows, d, x, scale[row:], X, r, g, square[part])
             for j in range(d):
                 gradient[part, j, 0] += g[j]
     return gradient, square
 
 
 @njit(cache=True)
-def _columns(A, at, aj, rows, d, x, scale, row, r, g, square):  # type: ignore[no-untyped-def]
+def _columns(A, at, aj, rows, d, x, weights, r, g, square):  # type: ignore[no-untyped-def]
     """Add one tile whose columns are contiguous; r holds the right-hand side."""
     s = np.empty(SWEEP)
     for j in range(0, d, SWEEP):
@@ -116,12 +116,12 @@ def _columns(A, at, aj, rows, d, x, scale, row, r, g, square):  # type: ignore[n
         for t in range(columns):
             s[t] = -x[j + t]
         _combine(columns, s, A, at + j * aj, aj, rows, r)
-    _weigh(rows, scale, row, r, square)
+    _weigh(rows, weights, r, square)
     _project(d, rows, A, at, aj, r, g)
 
 
 @njit(cache=True)
-def _rows_of(A, at, ai, aj, rows, d, x, scale, row, X, r, g, square):  # type: ignore[no-untyped-def]
+def _rows_of(A, at, ai, aj, rows, d, x, weights, X, r, g, square):  # type: ignore[no-untyped-def]
     """Add one tile row by row; r holds the right-hand side."""
     s = np.empty(ROWS)
     for i in range(0, rows, ROWS):
@@ -136,7 +136,7 @@ def _rows_of(A, at, ai, aj, rows, d, x, scale, row, X, r, g, square):  # type: i
             _project(count, d, X, 0, d, x, s)
         for t in range(count):
             s[t] = r[i + t] - s[t]
-        _weigh(count, scale, row + i, s, square)
+        _weigh(count, weights[i:], s, square)
         if aj == 1:
             _combine(count, s, A, at + i * ai, ai, d, g)
         else:
@@ -144,11 +144,11 @@ def _rows_of(A, at, ai, aj, rows, d, x, scale, row, X, r, g, square):  # type: i
 
 
 @njit(cache=True)
-def _weigh(rows, scale, row, r, square):  # type: ignore[no-untyped-def]
+def _weigh(rows, weights, r, square):  # type: ignore[no-untyped-def]
     """Turn B - A x into D^2 (B - A x), adding the squared norm of what stands between."""
     total = 0.0
     for i in range(rows):
-        weight = scale[row + i] if scale.size else 1.0
+        weight = weights[i] if weights.size else 1.0
         total += (weight * r[i]) ** 2
         r[i] *= weight * weight
     square[0] += total
@@ -184,56 +184,65 @@ def _several(A, a0, ai, aj, n, d, B, b0, bi, bj, X, k, scale, height, parts):  #
     """Sum gradients and squared residuals over each part of the rows, for several right-hand sides."""
     tiles = (n + height - 1) // height
     wide = (d + ROWS - 1) // ROWS * ROWS
-    panels = X.shape[0]
     gradient, square = np.zeros((parts, d, k)), np.zeros((parts, k))
     for part in prange(parts):
-        T, R = np.zeros(wide * (height + LANES)), np.empty(height * LANES)
-        g = np.empty(wide * LANES)
+        T = np.zeros(wide * (height + ROWS))
+        R, g = np.empty((height, LANES)), np.empty((wide, LANES))
         for tile in range(part * tiles // parts, (part + 1) * tiles // parts):
             row = tile * height
-            rows = min(height, n - row)
-            ti, tj = (1, height + LANES) if ai == 1 and aj != 1 else (wide, 1)
-            _copy(A, a0 + row * ai, ai, aj, rows, d, T, ti, tj)
-            for p in range(panels):
-                for i in range(0, rows, ROWS):
-                    _put(d, T, i * ti, ti, tj, X, p * d * LANES, LANES, R, i * LANES, LANES)
-                first, columns = p * LANES, min(LANES, k - p * LANES)
-                _subtract(B, b0 + row * bi + first * bj, bi, bj, rows, columns, scale, row, R, square[part, first:])
-                for j in range(0, d, ROWS):
-                    _put(rows, T, j * tj, tj, ti, R, 0, LANES, g, j * LANES, LANES)
-                for j in range(d):
-                    for v in range(columns):
-                        gradient[part, j, first + v] += g[j * LANES + v]
+            rows, at, right = min(height, n - row), a0 + row * ai, b0 + row * bi
+            if aj == 1 and row + height < n:  # the row after the tile exists: reading beyond the last column is safe
+                _both(A, at, ai, 1, d, X, B, right, bi, bj, rows, scale[row:], R, g, gradient[part], square[part])
+            elif ai == 1:
+                _load_columns(A, at, aj, rows, d, T.reshape((wide, height + ROWS)))
+                _both(T, 0, 1, height + ROWS, d, X, B, right, bi, bj, rows, scale[row:], R, g, gradient[part], square[part])
+            else:
+                _load_rows(A, at, ai, aj, rows, d, T.reshape((height + ROWS, wide)))
+                _both(T, 0, wide, 1, d, X, B, right, bi, bj, rows, scale[row:], R, g, gradient[part], square[part])
     return gradient, square
 
 
 @njit(cache=True)
-def _copy(A, at, ai, aj, rows, d, T, ti, tj):  # type: ignore[no-untyped-def]
-    """Copy a tile to float64, contiguous in the direction in which A is."""
-    if tj == 1:
+def _load_columns(A, at, aj, rows, d, T):  # type: ignore[no-untyped-def]
+    for j in range(d):
+        column = A[at + j * aj :]
         for i in range(rows):
-            if aj == 1:
-                for j in range(d):
-                    T[i * ti + j] = A[at + i * ai + j]
-            else:
-                for j in range(d):
-                    T[i * ti + j] = A[at + i * ai + j * aj]
-    else:
-        for j in range(d):
-            for i in range(rows):
-                T[i + j * tj] = A[at + i + j * aj]
+            T[j, i] = column[i]
 
 
 @njit(cache=True)
-def _subtract(B, at, bi, bj, rows, columns, scale, row, R, square):  # type: ignore[no-untyped-def]
+def _load_rows(A, at, ai, aj, rows, d, T):  # type: ignore[no-untyped-def]
+    for i in range(rows):
+        for j in range(d):
+            T[i, j] = A[at + i * ai + j * aj]
+
+
+@njit(cache=True)
+def _both(T, at, ti, tj, d, X, B, right, bi, bj, rows, weights, R, g, gradient, square):  # type: ignore[no-untyped-def]
+    """Add one tile T, readable up to whole blocks of ROWS rows and columns, a panel of right-hand sides after the other."""
+    for p in range(X.shape[0]):
+        for i in range(0, rows, ROWS):
+            _put(d, T, at + i * ti, ti, tj, X, p * d * LANES, LANES, R, i * LANES, LANES)
+        first = p * LANES
+        columns = min(LANES, square.size - first)
+        _subtract(B, right + first * bj, bi, bj, rows, columns, weights, R, square[first:])
+        for j in range(0, d, ROWS):
+            _put(rows, T, at + j * tj, tj, ti, R, 0, LANES, g, j * LANES, LANES)
+        for j in range(d):
+            for v in range(columns):
+                gradient[j, first + v] += g[j, v]
+
+
+@njit(cache=True)
+def _subtract(B, at, bi, bj, rows, columns, weights, R, square):  # type: ignore[no-untyped-def]
     """Turn A X into D^2 (B - A X), adding the squared norms of what stands between."""
     for v in range(columns):
         total = 0.0
         for i in range(rows):
-            weight = scale[row + i] if scale.size else 1.0
-            r = B[at + i * bi + v * bj] - R[i * LANES + v]
+            weight = weights[i] if weights.size else 1.0
+            r = B[at + i * bi + v * bj] - R[i, v]
             total += (weight * r) ** 2
-            R[i * LANES + v] = weight * weight * r
+            R[i, v] = weight * weight * r
         square[v] += total
 
 

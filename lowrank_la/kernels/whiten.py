@@ -83,8 +83,8 @@ def _sums(A, a0, ai, aj, n, d, B, b0, bi, bj, k, scale, R_inv, parts, fast):  # 
     for part in prange(parts):
         total = sums[part]
         total[:] = 0.0
-        Q, X = np.zeros(panels * TILE * WIDTH), np.empty(TILE * d)
-        Q32 = np.zeros(panels32 * TILE * WIDTH32, dtype=np.float32)
+        Q, X = np.zeros((panels, TILE, WIDTH)), np.empty(TILE * d)
+        Q32 = np.zeros((panels32, TILE, WIDTH32), dtype=np.float32)
         total32 = np.zeros((whole * WIDTH, panels32 * WIDTH32), dtype=np.float32)
         last = (part + 1) * tiles // parts
         for tile in range(part * tiles // parts, last):
@@ -92,11 +92,11 @@ def _sums(A, a0, ai, aj, n, d, B, b0, bi, bj, k, scale, R_inv, parts, fast):  # 
             rows = min(TILE, n - row)
             _whiten(A, a0 + row * ai, ai, aj, rows, d, R_inv, half, X, Q)
             _append(B, b0 + row * bi, bi, bj, rows, k, d, Q)
-            _scale(scale, row, rows, panels, Q)
-            _gram(Q, rows, whole if fast else 0, panels, WIDTH, half, d, total)
+            _scale(scale[row:], rows, Q)
+            _gram(Q, rows, whole if fast else 0, half, d, total)
             if fast:
                 _narrow(Q, rows, whole, Q32)
-                _gram(Q32, rows, 0, panels32, WIDTH32, whole * WIDTH % WIDTH32 > 0, whole * WIDTH, total32)
+                _gram(Q32, rows, 0, whole * WIDTH % WIDTH32 > 0, whole * WIDTH, total32)
                 if tile % FLUSH == FLUSH - 1 or tile == last - 1:
                     _flush(total32, total)
     return sums
@@ -108,31 +108,39 @@ def _whiten(A, at, ai, aj, rows, d, R_inv, half, X, Q):  # type: ignore[no-untyp
     if aj == 1 and rows % ROWS == 0 and A.itemsize == 8:
         _triangular(A, at, ROWS * ai, ai, 1, rows, d, R_inv, half, Q)
         return
-    padded = (rows + ROWS - 1) // ROWS * ROWS
     if ai == 1:
-        _pack_columns(A, at, aj, rows, d, X)
+        _load_columns(A, at, aj, rows, X.reshape((TILE // ROWS, d, ROWS)))
         _triangular(X, 0, ROWS * d, 1, ROWS, rows, d, R_inv, half, Q)
     else:
-        for i in range(rows):
-            for j in range(d):
-                X[i * d + j] = A[at + i * ai + j * aj]
-        X[rows * d : padded * d] = 0.0
+        _load_rows(A, at, ai, aj, rows, X.reshape((TILE, d)))
         _triangular(X, 0, ROWS * d, d, 1, rows, d, R_inv, half, Q)
 
 
 @njit(cache=True)
-def _pack_columns(A, at, aj, rows, d, X):  # type: ignore[no-untyped-def]
-    """Copy a tile with contiguous columns to slabs of ROWS rows, where one column of a slab is contiguous."""
-    whole = rows // ROWS
-    for j in range(d):
+def _load_columns(A, at, aj, rows, X):  # type: ignore[no-untyped-def]
+    """Copy a tile with contiguous columns to slabs of ROWS rows, where a column of a slab is contiguous."""
+    whole, rest = divmod(rows, ROWS)
+    for j in range(X.shape[1]):
+        column = A[at + j * aj :]
         for slab in range(whole):
             for i in range(ROWS):
-                X[(slab * d + j) * ROWS + i] = A[at + slab * ROWS + i + j * aj]
-        for i in range(ROWS):
-            if whole * ROWS + i < rows:
-                X[(whole * d + j) * ROWS + i] = A[at + whole * ROWS + i + j * aj]
-            elif whole * ROWS < rows:
-                X[(whole * d + j) * ROWS + i] = 0.0
+                X[slab, j, i] = column[slab * ROWS + i]
+        for i in range(ROWS if rest else 0):
+            X[whole, j, i] = column[whole * ROWS + i] if i < rest else 0.0
+
+
+@njit(cache=True)
+def _load_rows(A, at, ai, aj, rows, X):  # type: ignore[no-untyped-def]
+    """Copy a tile row by row, with zero rows up to a multiple of ROWS."""
+    for i in range(rows):
+        if aj == 1:
+            line = A[at + i * ai :]
+            for j in range(X.shape[1]):
+                X[i, j] = line[j]
+        else:
+            for j in range(X.shape[1]):
+                X[i, j] = A[at + i * ai + j * aj]
+    X[rows : (rows + ROWS - 1) // ROWS * ROWS] = 0.0
 
 
 @njit(cache=True)
@@ -154,28 +162,27 @@ def _append(B, at, bi, bj, rows, k, d, Q):  # type: ignore[no-untyped-def]
     for j in range(k):
         p, v = divmod(d + j, WIDTH)
         for i in range(rows):
-            Q[(p * TILE + i) * WIDTH + v] = B[at + i * bi + j * bj]
+            Q[p, i, v] = B[at + i * bi + j * bj]
 
 
 @njit(cache=True)
-def _scale(scale, row, rows, panels, Q):  # type: ignore[no-untyped-def]
-    if scale.size == 0:
+def _scale(weights, rows, Q):  # type: ignore[no-untyped-def]
+    if weights.size == 0:
         return
-    for p in range(panels):
+    for p in range(Q.shape[0]):
         for i in range(rows):
-            weight = scale[row + i]
             for v in range(WIDTH):
-                Q[(p * TILE + i) * WIDTH + v] *= weight
+                Q[p, i, v] *= weights[i]
 
 
 @njit(cache=True)
 def _narrow(Q, rows, whole, Q32):  # type: ignore[no-untyped-def]
     """Round the first panels of Q to float32, two and two side by side."""
     for p in range(whole):
-        at, to = p * TILE * WIDTH, p // 2 * TILE * WIDTH32 + p % 2 * WIDTH
+        side = p % 2 * WIDTH
         for i in range(rows):
             for v in range(WIDTH):
-                Q32[to + i * WIDTH32 + v] = Q[at + i * WIDTH + v]
+                Q32[p // 2, i, side + v] = Q[p, i, v]
 
 
 @njit(cache=True)
@@ -188,8 +195,9 @@ def _flush(total32, total):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _gram(Q, rows, first, panels, width, half, d, total):  # type: ignore[no-untyped-def]
+def _gram(Q, rows, first, half, d, total):  # type: ignore[no-untyped-def]
     """Add Q^T Q to total: panels from `first` on, against the columns at and above their diagonal."""
+    panels, _, width = Q.shape
     columns = total.shape[1]
     for q in range(first, panels):
         for i in range(0, min(d, (q + 1) * width), ROWS):
