@@ -18,7 +18,7 @@ from lowrank_la._arrays import Array
 from lowrank_la.kernels import _tile, philox
 from lowrank_la.kernels._engine import Kernel
 
-_TILE_BYTES = 7 << 16  # rows that are sketched together are copied: the copy stays in the second-level cache
+_TILE_BYTES = 3 << 18  # rows that are sketched together are copied: the copy stays in the second-level cache
 _PANEL_BYTES = 1 << 20  # so does the panel of the sketch they go to
 _MAX_PARTS = 16  # row partitions, whatever the number of threads
 
@@ -61,9 +61,9 @@ def cpu(A: np.ndarray, seed: int, stream: int, height: int, zeta: int, row_offse
         real, imag = (cpu(part, seed, stream, height, zeta, row_offset, scale) for part in (A.real, A.imag))
         return np.asarray(real + 1j * imag, dtype=A.dtype)
     width, panels, tile_rows, parts = _layout(*A.shape, height, A.dtype)
-    sums = np.zeros((parts, height, panels * width), A.dtype)
+    sums = np.zeros((parts, panels, height, width), A.dtype)
     weights = np.ones(0, A.dtype) if scale is None else scale.astype(A.dtype, copy=False)
-    _sketch(np.asarray(A), np.uint64(seed), np.uint64(stream), zeta, row_offset, weights, width, tile_rows, sums)
+    _sketch(np.asarray(A), np.uint64(seed), np.uint64(stream), zeta, row_offset, weights, tile_rows, sums)
     return _total(sums, zeta, A.shape[1])
 
 
@@ -78,20 +78,20 @@ def _layout(n: int, c: int, height: int, dtype: np.dtype) -> tuple[int, int, int
 
 
 def _total(sums: np.ndarray, zeta: int, columns: int) -> np.ndarray:
-    """Add the partitions in order and scale S to isometry."""
+    """Add the partitions in order, join the panels and scale S to isometry."""
     for part in sums[1:]:
         sums[0] += part
-    return sums[0, :, :columns] * sums.dtype.type(1 / math.sqrt(zeta))
+    out = np.concatenate([*sums[0], sums[0, :0].reshape(sums.shape[2], 0)], axis=1)[:, :columns]
+    return out * sums.dtype.type(1 / math.sqrt(zeta))
 
 
 _add8, _add4, _add2, _add1 = (_tile.gather(vectors) for vectors in (8, 4, 2, 1))
 
 
 @njit(parallel=True, cache=True)
-def _sketch(A, seed, stream, zeta, row_offset, weights, width, tile_rows, sums):
+def _sketch(A, seed, stream, zeta, row_offset, weights, tile_rows, sums):
     """Partition p of the rows adds to sums[p], one panel of columns and one tile of rows at a time."""
-    parts, height, columns = sums.shape
-    panels = columns // max(1, width)
+    parts, panels, height, width = sums.shape
     for task in prange(parts * panels):
         p, left = task // panels, (task % panels) * width
         begin, end = A.shape[0] * p // parts, A.shape[0] * (p + 1) // parts
@@ -105,7 +105,7 @@ def _sketch(A, seed, stream, zeta, row_offset, weights, width, tile_rows, sums):
             _fill_tile(A, first, rows, left, weights, tile)
             for t in range(zeta):
                 _sort(keys[t, :rows], start, order, signs)
-                _add_block(tile, start, order, signs, sums, (p * height + t * (height // zeta)) * columns + left, columns)
+                _add_block(tile, start, order, signs, sums, (task * height + t * (height // zeta)) * width)
 
 
 @njit(cache=True)
@@ -166,7 +166,7 @@ def _sort(keys, start, order, signs):
 
 
 @njit(cache=True)
-def _add_block(tile, start, order, signs, sums, at, columns):
+def _add_block(tile, start, order, signs, sums, at):
     """Add the sorted rows of a tile to one block of rows of the sketch, each sum in registers."""
     width = tile.shape[1]
     lanes = _tile.VECTOR_BYTES // tile.itemsize
@@ -184,7 +184,7 @@ def _add_block(tile, start, order, signs, sums, at, columns):
             c += 2 * lanes
         if width - c >= lanes:
             _add1(count, tile, c, width, order, signs, k, sums, at + c)
-        at += columns
+        at += width
 
 
 def adjoint_reference(Y: Array, seed: int, stream: int, height: int, zeta: int, first: int, last: int) -> Array:
