@@ -272,7 +272,7 @@ def _answer(door: Door, parts: Parts, problem: Problem, fit: _sweeps.Fit, monito
         weak_cols=door.leave(xp.nonzero(problem.cols.degrees < rank)[0]),
         outliers=_robust.outliers(problem, factors),
         components=_graph.components(problem.rows, problem.cols),
-        incoherence=(_incoherence(xp, balanced.U), _incoherence(xp, balanced.V)),
+        incoherence=tuple(_incoherence(xp, side, problem.options.nonnegative) for side in (balanced.U, balanced.V)),
     )
 
 
@@ -289,6 +289,8 @@ def _sizes(xp: Any, factors: Factors) -> Array:
     return xp.linalg.vector_norm(factors.U, axis=0) * xp.linalg.vector_norm(factors.V, axis=0)
 
 
-def _incoherence(xp: Any, U: Array) -> float:
-    lengths = xp.linalg.vector_norm(xp.linalg.qr(U)[0], axis=1)
-    return float(xp.max(lengths)) ** 2 * U.shape[0] / U.shape[1]
+def _incoherence(xp: Any, balanced: Array, nonnegative: bool) -> float:
+    """Compare the longest row of an orthonormal basis with the average one."""
+    lengths = xp.linalg.vector_norm(balanced, axis=0)
+    basis = xp.linalg.qr(balanced)[0] if nonnegative else balanced / xp.where(lengths > 0, lengths, xp.ones_like(lengths))
+    return float(xp.max(xp.linalg.vector_norm(basis, axis=1))) ** 2 * balanced.shape[0] / balanced.shape[1]

@@ -51,6 +51,19 @@ class Compressed:
             weights = kernels.compress.transpose(weights, self.indices, self.indptr, n)[2]
         return Compressed(values, indices, indptr, (n, m), weights)
 
+    def blocks(self, share: float, count: int) -> Compressed:
+        """Return a share of the rows, in a number of blocks of consecutive rows spread evenly."""
+        xp, m = _arrays.namespace(self.values), self.shape[0]
+        height = max(1, round(m * share / count))
+        firsts = sorted({m * block // count for block in range(count)})
+        edges = [(first, min(first + height, m)) for first in firsts]
+        spans = [slice(int(self.indptr[first]), int(self.indptr[last])) for first, last in edges]
+        degrees = xp.concat([self.degrees[first:last] for first, last in edges])
+        values, indices = (xp.concat([x[span] for span in spans]) for x in (self.values, self.indices))
+        weights = None if self.weights is None else xp.concat([self.weights[span] for span in spans])
+        indptr = xp.cumulative_sum(degrees, include_initial=True)
+        return Compressed(values, indices, indptr, (degrees.shape[0], self.shape[1]), weights)
+
     def at(self, places: np.ndarray) -> Entries:
         """Return the entries at some places of the storage, given on the host."""
         xp = _arrays.namespace(self.values)

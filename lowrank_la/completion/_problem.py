@@ -12,7 +12,9 @@ from lowrank_la import _arrays, _random, kernels
 from lowrank_la._arrays import Array
 from lowrank_la.completion._observations import Compressed, Entries, Parts
 
-SAMPLE = 1 << 17  # training entries that stand for all of them in the history
+SAMPLE = 1 << 15  # training entries that stand for all of them in the history
+BLOCKS = 64  # pieces of a part of the rows
+ROUGH_SWEEPS, ROUGH_TOL = 8, 0.1  # the sweeps over a part
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,15 @@ class Problem:
         """Free numbers in a model of some rank."""
         m, n = self.shape
         return rank * (m + n - rank) + (m + n - 1 if self.bias else 0)
+
+    def part(self, share: float) -> Problem:
+        """Return the problem of a share of the rows, taken in blocks spread over all of them, to be solved roughly."""
+        rows = self.rows.blocks(share, BLOCKS)
+        random = _random.host_generator(self.seed, "complete: part")
+        sample = rows.at(np.sort(random.integers(0, len(rows), min(len(rows), SAMPLE))))
+        nothing = np.empty(0, dtype=np.int64)
+        options = replace(self.options, max_iter=min(self.options.max_iter, ROUGH_SWEEPS), tol=ROUGH_TOL)
+        return replace(self, rows=rows, cols=rows.transpose(), sample=sample, tune=self.rows.at(nothing), options=options)
 
 
 def pose(parts: Parts, options: Options, seed: int) -> Problem:

@@ -11,27 +11,23 @@ from lowrank_la.completion._problem import Problem, residuals
 from lowrank_la.completion._sweeps import Fit, Monitor
 
 WIDEST = 100  # largest rank tried
+NOISELESS = 1e-20  # relative squared error of a rank that needs no rival
 
 
 def fit(problem: Problem, monitor: Monitor, dtype: Any) -> Fit:
     """Fit at the rank asked for, or at the best one found."""
     if problem.options.rank is not None:
-        return _fit(problem, problem.options.rank, monitor, dtype)
+        return _start.fit(problem, problem.options.rank, monitor, dtype)
     return _search(problem, monitor, dtype)
-
-
-def _fit(problem: Problem, rank: int, monitor: Monitor, dtype: Any) -> Fit:
-    factors, is_random = _start.begin(problem, rank, dtype)
-    return _sweeps.run(problem, factors, monitor, cheap_start=is_random)
 
 
 def _search(problem: Problem, monitor: Monitor, dtype: Any) -> Fit:
     """Start at the number of singular values above the noise edge, then climb or descend while the error falls."""
     widest = most(problem)
-    best = _fit(problem, _spectral_rank(problem, widest), monitor, dtype)
+    best = _start.fit(problem, _spectral_rank(problem, widest), monitor, dtype)
     for step in (_up, _down):
         rank = best.factors.rank
-        while best.ending == "converged" and (next_rank := step(best.factors.rank, widest)) != best.factors.rank:
+        while best.ending == "converged" and best.score > NOISELESS and (next_rank := step(best.factors.rank, widest)) != best.factors.rank:
             trial = _refit(problem, best, next_rank, monitor)
             if not _better(problem, trial, best):
                 break

@@ -21,9 +21,10 @@ def spread(left_over: Array, loss: str) -> float:
 
 
 def score(left_over: Array, loss: str) -> float:
-    """Return the squared error that decides between models: the mean square, or the squared mean size if robust."""
+    """Return the squared error that decides between models: the mean square, of the smaller three quarters if robust."""
     xp = _arrays.namespace(left_over)
-    return float(xp.mean(left_over**2)) if loss == "l2" else float(xp.mean(xp.abs(left_over))) ** 2
+    squares = left_over**2
+    return float(xp.mean(squares if loss == "l2" else xp.sort(squares)[: 3 * squares.shape[0] // 4 + 1]))
 
 
 def weights(side: Compressed, factors: Factors, name: str, loss: str, noise: float) -> Array | None:
@@ -39,7 +40,7 @@ def weights(side: Compressed, factors: Factors, name: str, loss: str, noise: flo
         robust = corner / xp.where(size > corner, size, xp.full_like(size, corner))
     else:
         floor = max(0.01 * noise, tiny)
-        robust = floor / xp.where(size > floor, size, xp.full_like(size, floor))
+        robust = max(noise, tiny) / xp.where(size > floor, size, xp.full_like(size, floor))
     return robust if side.weights is None else robust * side.weights
 
 
@@ -51,7 +52,7 @@ def outliers(problem: Problem, factors: Factors) -> tuple[Array, Array]:
         nowhere = xp.zeros((0,), dtype=xp.int64, device=side.values.device)
         return nowhere, nowhere
     size = xp.abs(kernels.pairs.residual(side.values, side.indices, side.indptr, *factors.plain))
-    noise = spread(residuals(factors, problem.sample), problem.options.loss)
+    noise = max(spread(residuals(factors, problem.sample), problem.options.loss), float(xp.finfo(size.dtype).eps) ** 0.5)
     far = side.at(_arrays.to_numpy(xp.nonzero(size > OUTLIER * noise)[0]))
     return far.rows, far.cols
 

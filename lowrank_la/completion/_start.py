@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from lowrank_la import _arrays, _random, kernels
 from lowrank_la._arrays import Array
 from lowrank_la.completion._observations import Compressed
 from lowrank_la.completion._problem import Factors, Problem
+from lowrank_la.completion._sweeps import Fit, Monitor, run, solve_left
 
 OVERSAMPLE = 10  # columns beyond the rank in the block power method
 POWERS = 3  # its iterations
+LONG = 8  # entries a column keeps in the part, over the rank
+ENOUGH = 5  # entries the part keeps, over its parameters
+LARGEST_PART = 0.35  # share of the rows above which a part does not pay
 SPECTRAL_BELOW = 6  # entries per parameter below which the spectral start saves more sweeps than it costs
 
 
-def begin(problem: Problem, rank: int, dtype: Any) -> tuple[Factors, bool]:
-    """Return factors to start from, and whether they are random."""
+def fit(problem: Problem, rank: int, monitor: Monitor, dtype: Any) -> Fit:
+    """Fit at one rank, from wherever the options say."""
     init = problem.options.init
     if isinstance(init, Factors):
-        return widen(problem, _with_biases(problem, init.scaled(1 / problem.scale), dtype), rank), False
+        start = _with_biases(problem, init.scaled(1 / problem.scale), dtype)
+        return run(problem, widen(problem, start, rank), monitor)
     few = len(problem.rows) < SPECTRAL_BELOW * problem.parameters(rank)
     if init == "spectral" or (init == "auto" and few and not problem.options.nonnegative):
-        return spectral(problem, rank, dtype), False
-    return random(problem, rank, dtype), True
+        return run(problem, spectral(problem, rank, dtype), monitor)
+    return _from_part(problem, rank, monitor, dtype)
+
+
+def _from_part(problem: Problem, rank: int, monitor: Monitor, dtype: Any) -> Fit:
+    """Start at random; with entries to spare, find the right factor from a part of the rows first."""
+    m, n = problem.shape
+    count = len(problem.rows)
+    share = max(LONG * rank * n / count, ENOUGH * rank * n / max(1, count - ENOUGH * rank * m))
+    if share > LARGEST_PART or problem.options.nonnegative:
+        return run(problem, random(problem, rank, dtype), monitor)
+    part = problem.part(share)
+    rough = run(part, random(part, rank, dtype), monitor)
+    left = _arrays.namespace(rough.factors.left).zeros((m, rough.factors.left.shape[1]), dtype=dtype, device=problem.rows.values.device)
+    factors = replace(rough.factors, left=left)
+    if rough.ending in {"interrupted", "stopped"}:
+        return replace(rough, factors=solve_left(problem, factors, rough.ridge))
+    return run(problem, factors, monitor, noise=rough.noise, rate=rough.rate)
 
 
 def _with_biases(problem: Problem, factors: Factors, dtype: Any) -> Factors:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from lowrank_la import _arrays, kernels
@@ -16,8 +17,7 @@ from lowrank_la.completion._problem import Factors, Problem, residuals
 from lowrank_la.completion._result import Sweep
 
 FLOAT32_FLOOR = 1e-3  # relative residual below which sums in float32 would be seen
-STRIDES = (4, 3, 2)  # first sweeps from a random start use one entry of a row in so many
-REBALANCE = 5  # sweeps from one rebalancing to the next
+REBALANCE = 10  # sweeps from one rebalancing to the next
 FEW = 20  # held-out entries below which a sample of the training entries decides instead
 
 
@@ -46,46 +46,63 @@ class Monitor:
 class Fit:
     """Factors, and how the sweeps that gave them ended: "converged", "stopped", "interrupted" or "max_iter".
 
-    `exact` if they are the best there are.
+    `noise` and `rate` are those of the last sweep; `exact` if the factors are the best there are.
     """
 
     factors: Factors
     ridge: float
     score: float
     ending: str
+    noise: float = 0.0
+    rate: float = 1.0
     exact: bool = False
 
 
 @dataclass
 class StopRule:
-    """Stops when the sweeps still to come, as a geometric series, would lower the squared error by a share below `tol`."""
+    """Stops when the sweeps still to come, as a geometric series, would lower the squared error by a share below `tol`.
+
+    The series has the ratio of the last two drops; before there are two, the one given.
+    """
 
     tol: float
+    rate: float = 1.0
     scores: list[float] = field(default_factory=list)
 
     def __call__(self, score: float) -> bool:
         """Say whether to stop after a sweep with this mean squared error."""
         self.scores.append(score)
-        if score < 1e-28 or len(self.scores) < 3:
+        if score < 1e-28 or len(self.scores) < 2:
             return score < 1e-28
-        if min(self.scores[-3:]) >= min(self.scores[:-3], default=math.inf):
+        if len(self.scores) > 3 and min(self.scores[-3:]) >= min(self.scores[:-3]):
             return True
-        before, drop = (self.scores[t - 1] - self.scores[t] for t in (-2, -1))
-        if max(abs(before), abs(drop)) < self.tol * score:
-            return True
-        return 0 <= drop < before and drop**2 < self.tol * score * (before - drop)
+        drops = [before - after for before, after in pairwise(self.scores[-3:])]
+        if len(drops) == 2:
+            self.rate = drops[1] / drops[0] if drops[0] > 0 else 1.0
+            if max(map(abs, drops)) < self.tol * score:
+                return True
+        return 0 <= self.rate < 1 and 0 <= drops[-1] * self.rate < self.tol * score * (1 - self.rate)
 
 
-def run(problem: Problem, factors: Factors, monitor: Monitor, *, cheap_start: bool = False) -> Fit:
-    """Sweep from given factors until the stop rule, the caller, Ctrl-C or `max_iter` ends it; return the best factors met."""
-    loop = _Loop(problem, factors, monitor, cheap_start)
+def run(problem: Problem, factors: Factors, monitor: Monitor, *, noise: float | None = None, rate: float = 1.0) -> Fit:
+    """Sweep from given factors until the stop rule, the caller, Ctrl-C or `max_iter` ends it; return the best factors met.
+
+    The first half sweep finds the left factor. `noise`, that of the first ridge, is measured
+    on the factors if not given; `rate` is for the stop rule.
+    """
+    loop = _Loop(problem, factors, monitor, noise, rate)
     ending = "max_iter"
     try:
         while ending == "max_iter" and loop.count < problem.options.max_iter:
             ending = loop.sweep()
     except KeyboardInterrupt:
         ending = "interrupted"
-    return replace(loop.best, ending=ending)
+    return replace(loop.best, ending=ending, noise=loop.error, rate=loop.stop.rate)
+
+
+def solve_left(problem: Problem, factors: Factors, ridge: float) -> Factors:
+    """Return the left factor that goes with a right one."""
+    return _Loop(problem, factors, Monitor(problem.scale), 0.0, 1.0).half("left", ridge)
 
 
 def judges(problem: Problem) -> Entries:
@@ -96,23 +113,21 @@ def judges(problem: Problem) -> Entries:
 class _Loop:
     """The state of the sweeps: factors, what they leave over, precision, and the best so far."""
 
-    def __init__(self, problem: Problem, factors: Factors, monitor: Monitor, cheap_start: bool):
+    def __init__(self, problem: Problem, factors: Factors, monitor: Monitor, noise: float | None, rate: float):
         self.problem, self.factors, self.monitor = problem, factors, monitor
         self.judges = judges(problem)
-        self.strides = [stride for stride in STRIDES if cheap_start and _rows_stay_long(problem, factors.rank * stride)]
         self.fast = True
-        self.stop = StopRule(problem.options.tol)
-        self.error = _robust.spread(residuals(factors, self.judges), problem.options.loss)
+        self.stop = StopRule(problem.options.tol, rate)
+        self.error = _robust.spread(residuals(factors, self.judges), problem.options.loss) if noise is None else noise
         self.best = Fit(factors, 0.0, math.inf, "max_iter")
         self.count = 0
 
     def sweep(self) -> str:
         """Do one sweep over both sides; return how it ended the run, "max_iter" if it did not."""
         ridge = self._ridge()
-        stride = self.strides[self.count] if self.count < len(self.strides) else 1
         self.count += 1
-        self.factors = self._half("left", ridge, stride)
-        self.factors = self._half("right", ridge, stride)
+        self.factors = self.half("left", ridge)
+        self.factors = self.half("right", ridge)
         if self.count % REBALANCE == 0:
             self.factors = balance(self.factors, self.problem.options.nonnegative)
         return self._judge(ridge)
@@ -130,7 +145,8 @@ class _Loop:
         """Share of the training entries that the model does not use up."""
         return max(0.1, 1 - self.problem.parameters(self.factors.rank) / len(self.problem.rows))
 
-    def _half(self, name: str, ridge: float, stride: int) -> Factors:
+    def half(self, name: str, ridge: float) -> Factors:
+        """Solve one side's regressions on the other."""
         problem, factors = self.problem, self.factors
         side, mine, other = (problem.rows, factors.left, factors.right) if name == "left" else (problem.cols, factors.right, factors.left)
         xp = _arrays.namespace(other)
@@ -145,7 +161,6 @@ class _Loop:
             offset=offset,
             weights=_robust.weights(side, factors, name, problem.options.loss, self.error),
             method=_method(problem, F.shape[1], len(side) / side.shape[0]),
-            stride=stride,
             fast=self.fast,
         )
         return replace(factors, **{name: solution.X})
@@ -164,9 +179,9 @@ class _Loop:
             self.best = Fit(self.factors, ridge, score, "max_iter")
         if self.monitor(self.factors.rank, train, held_out):
             return "stopped"
-        done = self.count > len(self.strides) and self.stop(score)
+        done = self.stop(score)
         if self.fast and (done or score < FLOAT32_FLOOR**2) and score < FLOAT32_FLOOR**2:
-            self.fast, self.stop = False, StopRule(tol)
+            self.fast, self.stop = False, StopRule(tol, self.stop.rate)
             return "max_iter"
         return "converged" if done else "max_iter"
 
@@ -174,11 +189,6 @@ class _Loop:
 def root_mean_square(x: Array) -> float:
     """Return the root of the mean square."""
     return math.sqrt(float(_arrays.namespace(x).mean(x * x)))
-
-
-def _rows_stay_long(problem: Problem, entries: float) -> bool:
-    """Say whether rows and columns have at least three times so many entries on average."""
-    return len(problem.rows) >= 3 * entries * max(problem.shape)
 
 
 def _method(problem: Problem, width: int, length: float) -> str:
