@@ -5,9 +5,10 @@ two-sum, and the errors are added up beside the values (Ogita, Rump and Oishi, A
 sum and dot product, SIAM J. Sci. Comput. 26, 2005). It takes about twice the time of the
 plain gradient, and is what lets a certificate say more than rounding would allow.
 
-Rounding, with u = 2^-53 and gamma(m) = m u / (1 - m u), for real inputs: the computed g
-differs from A^T D^2 (B - A X) by at most u |g| + gamma(m)^2 |A|^T D^2 (|B| + |A| |X|) with
-m = n + 2 d + 20, entry by entry, unless numbers underflow.
+Rounding, with u = 2^-53 and gamma(m) = m u / (1 - m u), for real inputs and unless numbers
+underflow: the computed R differs from B - A X by at most gamma(3 d + 10)^2 (|B| + |A| |X|),
+entry by entry; the computed g from A^T D^2 R, for that R, by at most
+u |g| + gamma(m)^2 |A|^T D^2 |R| with m = `sum_length(A, k)`.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def cpu(A: np.ndarray, X: np.ndarray, B: np.ndarray, scale: np.ndarray | None) -
         return reference(A, X, B, scale)
     (n, d), k = A.shape, X.shape[1]
     tile = max(16, min(128, TILE_BYTES // (8 * max(1, d)) // 16 * 16))
-    parts = _rows.parts_of(n, 16 * d * k, A.nbytes)
+    parts = _parts(A, k)
     flat, *corner = _rows.flat(A)
     flat_b, *corner_b = _rows.flat(B)
     X = np.ascontiguousarray(X.T, dtype=np.float64)
@@ -121,6 +122,18 @@ def cpu(A: np.ndarray, X: np.ndarray, B: np.ndarray, scale: np.ndarray | None) -
     for part in range(1, parts):
         total = _add(np, total, high[part], low[part])
     return np.ascontiguousarray((total[0] + total[1]).T), r2.sum(axis=0)
+
+
+def sum_length(A: Array, k: int) -> int:
+    """Bound the number of roundings between any term of g and the answer, for k right-hand sides."""
+    if _arrays.engine_of(A) != "cpu" or not _rows.is_plain(A):
+        return 3 * A.shape[0] + 20
+    parts = _parts(A, k)
+    return 3 * (-(-A.shape[0] // parts) + 256 + parts) + 20
+
+
+def _parts(A: np.ndarray, k: int) -> int:
+    return _rows.parts_of(A.shape[0], 16 * A.shape[1] * k, A.nbytes)
 
 
 @njit(parallel=True, cache=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 from lowrank_la.regression._precondition import Preconditioner
-from lowrank_la.regression._problem import Problem
-
-U = 2.0**-53  # sums over rows and everything d x d is in float64
+from lowrank_la.regression._problem import Problem, U, gamma
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,17 @@ class Scene:
     problem: Problem
     basis: Preconditioner
     norms_b: Array
+    fine: bool
+
+    @cached_property
+    def P(self) -> Array:
+        """P for the scaled columns: an inverse of R."""
+        return self.basis.kept(self.basis.P) / self.basis.kept(self.basis.scales)[:, None]
+
+    @cached_property
+    def rows(self) -> Array:
+        """Row norms (rank, 1) of P."""
+        return _arrays.namespace(self.P).linalg.vector_norm(self.P, axis=1)[:, None]
 
     @property
     def full_rank(self) -> bool:
@@ -53,33 +63,31 @@ class Scene:
 
     def look(self, X: Array, R: Array | None = None) -> Iterate:
         """Evaluate X in one pass over A; R^H R is (close to) the Gram matrix of the scaled columns."""
-        return self.at(X, *self.problem.gradient(X), self.basis.R if R is None else R)
+        g, r2 = self.problem.gradient(X, self.fine)
+        return Iterate(X, g, r2, self.backward_error(X, g, r2, self.basis.R if R is None else R))
 
-    def at(self, X: Array, g: Array, r2: Array, R: Array) -> Iterate:
-        """Judge X by its gradient and residual."""
-        return Iterate(X, g, r2, backward_error(self.basis, R, X, g, r2, self.norms_b))
+    def size(self, X: Array, R: Array) -> Array:
+        """sqrt(||b||^2 + ||A||_F^2 ||x||^2) with scaled columns; 1 if that is 0."""
+        xp = _arrays.namespace(X)
+        x = self.basis.kept(X) / self.basis.kept(self.basis.scales)[:, None]
+        size2 = self.norms_b**2 + float(xp.linalg.matrix_norm(R)) ** 2 * xp.sum(xp.abs(x) ** 2, axis=0)
+        return xp.sqrt(xp.where(size2 > 0, size2, xp.ones_like(size2)))
+
+    def backward_error(self, X: Array, g: Array, r2: Array, R: Array) -> Array:
+        """Karlson and Walden's estimate for each column of X, relative to the norm of A with scaled columns.
+
+        With A^H A = R^H R it lies between 1/sqrt(2) and 1 times the least ||[E, t f]||_F /
+        ||A||_F, t = ||A||_F / ||b||, for which X solves the problem with A + E and b + f.
+        """
+        xp = _arrays.namespace(X)
+        size = self.size(X, R)
+        h = self.basis.kept(self.basis.scales)[:, None] * self.basis.kept(g)
+        shifts = _arrays.to_numpy(float(xp.linalg.matrix_norm(R)) * xp.sqrt(r2) / size)
+        return xp.stack([_shrunk_norm(R, float(shifts[j]), h[:, j : j + 1]) for j in range(X.shape[1])]) / size
 
     def slope(self, g: Array) -> Array:
         """P^H g: the gradient in the coordinates in which the problem is well conditioned."""
         return _arrays.adjoint_of(_arrays.namespace(g), self.basis.P) @ g
-
-
-def backward_error(basis: Preconditioner, R: Array, X: Array, g: Array, r2: Array, norms_b: Array) -> Array:
-    """Karlson and Walden's estimate for each column of X, relative to the norm of A with scaled columns.
-
-    With A^H A = R^H R it lies between 1/sqrt(2) and 1 times the least ||[E, t f]||_F /
-    ||A||_F, t = ||A||_F / ||b||, for which X solves the problem with A + E and b + f.
-    """
-    xp = _arrays.namespace(X)
-    c = basis.kept(basis.scales)[:, None]
-    norm_A = float(xp.linalg.matrix_norm(R)) if R.shape[0] else 0.0
-    x2 = xp.sum(xp.abs(basis.kept(X) / c) ** 2, axis=0)
-    size2 = norms_b**2 + norm_A**2 * x2
-    size2 = xp.where(size2 > 0, size2, xp.ones_like(size2))
-    h = c * basis.kept(g)
-    shifts = _arrays.to_numpy(norm_A * xp.sqrt(r2 / size2))
-    columns = [_shrunk_norm(R, float(shifts[j]), h[:, j : j + 1]) for j in range(X.shape[1])]
-    return xp.stack(columns) / xp.sqrt(size2)
 
 
 def _shrunk_norm(R: Array, shift: float, h: Array) -> Array:
@@ -89,11 +97,6 @@ def _shrunk_norm(R: Array, shift: float, h: Array) -> Array:
     return xp.linalg.vector_norm(_arrays.solve_triangular(T, h, adjoint=True))
 
 
-def gamma(k: float) -> float:
-    """Bound k u / (1 - k u) on the relative error of k roundings."""
-    return k * U / (1 - k * U) if k * U < 0.5 else math.inf
-
-
 def lengths(R: Array) -> Array:
     """Column norms of the scaled A, from R^H R = its Gram matrix."""
     xp = _arrays.namespace(R)
@@ -101,58 +104,115 @@ def lengths(R: Array) -> Array:
 
 
 def gradient_rounding(scene: Scene, at: Iterate, column_norms: Array) -> Array:
-    """Bound |computed - exact| for the scaled gradient c g: residuals lose d roundings of their terms, sums n of theirs."""
+    """Bound |computed - exact| for the scaled gradient c g."""
     xp = _arrays.namespace(at.X)
-    n, d = scene.problem.rows.shape
-    basis = scene.basis
-    x = xp.abs(basis.kept(at.X) / basis.kept(basis.scales)[:, None])
-    terms = scene.norms_b + xp.sum(column_norms[:, None] * x, axis=0)
-    return column_norms[:, None] * (gamma(d + 5) * terms + gamma(n + d + 5) * (xp.sqrt(at.r2) + gamma(d + 5) * terms))
+    problem, c = scene.problem, scene.basis.kept(scene.basis.scales)[:, None]
+    terms = scene.norms_b + xp.sum(column_norms[:, None] * xp.abs(scene.basis.kept(at.X) / c), axis=0)
+    residual, summed = problem.rows.gradient_rounding(scene.fine)
+    own = 3 * U * (xp.abs(scene.basis.kept(at.g)) + problem.ridge * xp.abs(scene.basis.kept(at.X)))
+    return column_norms[:, None] * (residual * terms + summed * (xp.sqrt(at.r2) + residual * terms)) + c * own
 
 
-def deterministic(scene: Scene, at: Iterate, G: Array, R: Array) -> Array:
-    """Bound |X - X*| entry by entry (certificate L2); inf where rounding hides the answer.
+@dataclass(frozen=True)
+class Gram:
+    """The normal matrix M = P^H (A^H D^2 A + ridge I) P of the whitened columns, up to rounding.
 
-    X* - X = P M^-1 P^H g with M = (A P)^H (A P), and G is M up to rounding.
+    Attributes
+    ----------
+    Lh : array (rank, rank), upper triangular
+        Lh^H Lh = G, the computed M.
+    R : array (rank, rank), upper triangular
+        R^H R is the Gram matrix of the scaled columns of A.
+    least, most : float
+        Bounds on the eigenvalues of M; least is not positive where rounding hides M.
+    slack : float
+        Bound on ||G - M||_2.
     """
-    xp = _arrays.namespace(at.X)
+
+    Lh: Array
+    R: Array
+    least: float
+    most: float
+    slack: float
+
+    def solve(self, h: Array) -> Array:
+        return _arrays.solve_triangular(self.Lh, _arrays.solve_triangular(self.Lh, h, adjoint=True))
+
+
+def gram(scene: Scene, fast: bool) -> tuple[Gram | None, Array]:
+    """Form M and P^H D B in one pass over A; None if G is not safely positive definite, for then the sketch has failed."""
+    xp = _arrays.namespace(scene.norms_b)
     n, d = scene.problem.rows.shape
     basis = scene.basis
-    P = basis.kept(basis.P) / basis.kept(basis.scales)[:, None]
-    trace = float(xp.sum(xp.real(xp.linalg.diagonal(G)) if _is_complex(xp, G) else xp.linalg.diagonal(G)))
-    column_norms = 1.01 * lengths(R)
-    tile = gamma(d + 4) * float(xp.linalg.vector_norm(column_norms @ xp.abs(P)))
-    slack = 2 * math.sqrt(trace) * tile + tile**2 + gamma(n + 4 * d + 4) * trace
-    least = float(xp.min(xp.linalg.eigvalsh(G))) - slack
-    inf = xp.full(at.X.shape, math.inf, dtype=xp.float64, device=at.X.device)
-    if not least > 0:
-        return inf
-    g_error = gradient_rounding(scene, at, column_norms) + gamma(4 * d + 8) * xp.abs(basis.kept(basis.scales[:, None] * at.g))
-    h_error = xp.linalg.vector_norm(xp.matrix_transpose(xp.abs(P)) @ g_error, axis=0)
-    y = xp.linalg.solve(G, scene.slope(at.g))
-    spread = (slack * xp.linalg.vector_norm(y, axis=0) + h_error) / least
-    rows = xp.linalg.vector_norm(P, axis=1)[:, None]
-    bound = xp.abs(P @ y) + rows * (spread + gamma(4 * d + 8) * xp.linalg.vector_norm(y, axis=0))
-    return basis.kept(basis.scales)[:, None] * bound
+    G, C = scene.problem.gram(basis.square, fast)
+    G, C = basis.kept_square(G), basis.kept(C)
+    eigenvalues = _arrays.to_numpy(xp.linalg.eigvalsh(G))
+    trace = float(eigenvalues.sum())
+    if not eigenvalues[0] > 1e-6 * trace:
+        return None, C
+    Lh = _arrays.adjoint_of(xp, xp.linalg.cholesky(G))
+    R = Lh @ basis.R
+    tile = gamma(d + 4) * float(xp.linalg.vector_norm(1.01 * lengths(R) @ xp.abs(scene.P)))
+    sums = scene.problem.rows.fast_rounding() if fast else gamma(n + 4 * d + 8)
+    slack = 2 * math.sqrt(trace) * tile + tile**2 + sums * trace
+    return Gram(Lh, R, float(eigenvalues[0]) - slack, float(eigenvalues[-1]) + slack, slack), C
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the equation X* - X = P M^-1 P^H g leads from X, and how far from it the truth can be (certificate L2).
+
+    Attributes
+    ----------
+    X : array (d, k)
+        X + P y for the computed solution y of M y = P^H g.
+    here, there : array (d, k)
+        Bounds on the errors of the old and the new X.
+    error : array (k,)
+        Bound on the backward error of the new X.
+    """
+
+    X: Array
+    here: Array
+    there: Array
+    error: Array
+
+
+def step(scene: Scene, gram: Gram, at: Iterate) -> Step:
+    """Solve for the error of X, and bound the error of that."""
+    xp = _arrays.namespace(at.X)
+    d = scene.basis.rank
+    c = scene.basis.kept(scene.basis.scales)[:, None]
+    column_norms = 1.01 * lengths(gram.R)
+    g_error = gradient_rounding(scene, at, column_norms) + gamma(4 * d + 8) * c * xp.abs(scene.basis.kept(at.g))
+    h_error = xp.linalg.vector_norm(xp.matrix_transpose(xp.abs(scene.P)) @ g_error, axis=0)
+    y = gram.solve(scene.slope(at.g))
+    size = xp.linalg.vector_norm(y, axis=0)
+    least = max(gram.least, 0.0)
+    spread = (gram.slack * size + h_error) / least if least > 0 else xp.full_like(size, math.inf)
+    spread = spread + gamma(6 * d + 8) * size
+    X = at.X + scene.basis.P @ y
+    x = xp.abs(scene.basis.kept(X)) / c
+    doubt = scene.rows * spread
+    there = doubt + U * x
+    error = math.sqrt(gram.most) * spread + U * xp.sum(column_norms[:, None] * x, axis=0)
+    return Step(X, c * (xp.abs(scene.P @ y) + doubt), c * there, error / scene.size(X, gram.R))
 
 
 def embedding(scene: Scene, at: Iterate, height: int, delta: float) -> Array:
     """Bound |X - X*| entry by entry (certificate L1), if the sketch keeps the lengths of the column space within eta."""
     xp = _arrays.namespace(at.X)
-    basis = scene.basis
-    P = basis.kept(basis.P) / basis.kept(basis.scales)[:, None]
-    eta = distortion(basis.rank, height, delta)
+    eta = distortion(scene.basis.rank, height, delta)
     least, most = (1 + eta) ** -2, (1 - eta) ** -2 if eta < 1 else math.inf
-    column_norms = (1 + eta) * lengths(basis.R)
+    column_norms = (1 + eta) * lengths(scene.basis.R)
     g_error = gradient_rounding(scene, at, column_norms)
-    h_error = xp.linalg.vector_norm(xp.matrix_transpose(xp.abs(P)) @ g_error, axis=0)
+    h_error = xp.linalg.vector_norm(xp.matrix_transpose(xp.abs(scene.P)) @ g_error, axis=0)
     h = scene.slope(at.g)
     size = xp.linalg.vector_norm(h, axis=0)
-    rows = xp.linalg.vector_norm(P, axis=1)[:, None]
-    one_sided = rows * size / least
-    two_sided = xp.abs(P @ h) + rows * size * max(1 / least - 1, 1 - 1 / most)
-    bound = xp.where(one_sided < two_sided, one_sided, two_sided) + rows * h_error / least
-    return basis.kept(basis.scales)[:, None] * bound
+    one_sided = scene.rows * size / least
+    two_sided = xp.abs(scene.P @ h) + scene.rows * size * max(1 / least - 1, 1 - 1 / most)
+    bound = xp.where(one_sided < two_sided, one_sided, two_sided) + scene.rows * h_error / least
+    return scene.basis.kept(scene.basis.scales)[:, None] * bound
 
 
 def distortion(rank: int, height: int, delta: float) -> float:

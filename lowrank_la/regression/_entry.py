@@ -50,6 +50,11 @@ class Entry:
         return self.roundoff <= 2.0**-53
 
     @property
+    def wide(self) -> bool:
+        """Whether there are fewer equations than unknowns."""
+        return self.shape[0] < self.shape[1] and self.problem.ridge == 0
+
+    @property
     def columns_b(self) -> int:
         return self.problem.rows.B.shape[1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from lowrank_la.regression._entry import NAME, Entry
 from lowrank_la.regression._methods import Outcome, solve
 from lowrank_la.regression._plan import METHODS, SKETCHES, Plan, make_plan
 from lowrank_la.regression._precondition import precondition
+from lowrank_la.regression._wide import solve_wide
 
 CLAIM = "max_i |x_i - x*_i| <= bound"
 
@@ -95,10 +95,14 @@ def sketch_lstsq(
     plan = make_plan(entry, method, sketch, sketch_rows, eps, delta, seed)
     if 0 in (*entry.shape, entry.columns_b):
         return _nothing_to_solve(entry)
+    if entry.wide:
+        _check_small(entry)
+        outcome, rank = solve_wide(entry, plan, tol, certificate)
+        return _answer(entry, rank, plan, outcome, tol)
     entry, Y, Z = _sketched(entry, plan)
-    scene = Scene(entry.problem, precondition(Y, Z, entry.roundoff), entry.norms_b())
+    scene = Scene(entry.problem, precondition(Y, Z, entry.roundoff), entry.norms_b(), fine=certificate)
     outcome = solve(scene, plan, tol, certificate, Y, Z)
-    return _answer(entry, scene, plan, outcome, tol)
+    return _answer(entry, scene.basis.rank, plan, outcome, tol)
 
 
 def _sketched(entry: Entry, plan: Plan) -> tuple[Entry, Array, Array]:
@@ -118,17 +122,17 @@ def _sketched(entry: Entry, plan: Plan) -> tuple[Entry, Array, Array]:
     raise ValueError(f"{NAME}: A must have entries whose sums stay finite; divide A by its largest entry")
 
 
-def _answer(entry: Entry, scene: Scene, plan: Plan, outcome: Outcome, tol: float) -> LstsqResult:
+def _answer(entry: Entry, rank: int, plan: Plan, outcome: Outcome, tol: float) -> LstsqResult:
     """Put everything into the caller's units, and warn where the answer is not what was asked."""
-    d, rank = entry.shape[1], scene.basis.rank
+    ridge, full = entry.problem.ridge, min(entry.shape) if entry.wide else entry.shape[1]
     x = entry.solution(outcome.X)
     x_bound = entry.bounds(outcome.bound, outcome.X, x)
     xp = _arrays.namespace(outcome.bound)
     largest = float(_arrays.namespace(x_bound).max(x_bound))
-    norms = entry.norms(outcome.r2 - scene.problem.ridge * xp.sum(xp.abs(outcome.X) ** 2, axis=0) if scene.problem.ridge else outcome.r2)
-    exact = outcome.method == "solve" or outcome.backward_error <= math.sqrt(2) * tol
-    if rank < d:
-        warnings.warn(f"{NAME}: A has numerical rank {rank} of {d}; x is the solution of least norm", ConvergenceWarning, stacklevel=3)
+    norms = entry.norms(outcome.r2 - ridge * xp.sum(xp.abs(outcome.X) ** 2, axis=0) if ridge else outcome.r2)
+    exact = outcome.method == "solve" or outcome.backward_error <= 4 * tol
+    if rank < full:
+        warnings.warn(f"{NAME}: A has numerical rank {rank} of {full}; x is the solution of least norm", ConvergenceWarning, stacklevel=3)
     elif not exact:
         warnings.warn(f"{NAME}: backward error {outcome.backward_error:.2g} is above tol = {tol:.2g}", ConvergenceWarning, stacklevel=3)
     return LstsqResult(
@@ -138,11 +142,17 @@ def _answer(entry: Entry, scene: Scene, plan: Plan, outcome: Outcome, tol: float
         x_bound=x_bound,
         rank=rank,
         method=outcome.method,
-        converged=rank == d and exact,
+        converged=rank == full and exact,
         n_iter=outcome.n_iter,
         sketch_rows=plan.height,
         certificate=Certificate(CLAIM, largest, 1.0 if outcome.level in {"L2", "none"} else 1 - plan.delta, outcome.level),
     )
+
+
+def _check_small(entry: Entry) -> None:
+    """Look for entries of a wide A that are not finite."""
+    if entry.kind != "operator":
+        _entry.check_finite(entry)
 
 
 def _nothing_to_solve(entry: Entry) -> LstsqResult:

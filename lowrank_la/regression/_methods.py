@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 from lowrank_la.regression import _bounds
-from lowrank_la.regression._bounds import Iterate, Scene
+from lowrank_la.regression._bounds import Gram, Iterate, Scene, Step
 from lowrank_la.regression._plan import DENSE_KINDS, Plan
 
 CORRECTIONS = 3  # of cholqr; more never helped where three did not
@@ -59,20 +59,21 @@ def _sketch_and_solve(scene: Scene, plan: Plan, certificate: bool, Y: Array, Z: 
 
 
 def _by_gram(scene: Scene, plan: Plan, tol: float, certificate: bool) -> Outcome:
-    """Solve by the exact Gram matrix of the whitened columns, which also certifies; `direct` starts from a QR of A itself."""
-    basis, method, R = scene.basis, plan.method, scene.basis.R
-    G = None
-    if method == "cholqr" or certificate:
-        G, C = scene.problem.gram(basis.square, plan.fast)
-        G, C = basis.kept_square(G), basis.kept(C)
-    if method == "direct":
-        at, steps = refine(scene, basis.start, lambda normal, C, tol: (C, 1), tol)
-    else:
-        at, R, steps = cholqr(scene, G, C, tol)
-    if method == "cholqr" and at.worst > tol:
+    """Solve by the Gram matrix of the whitened columns, which also certifies; `direct` starts from a QR of A itself."""
+    xp = _arrays.namespace(scene.norms_b)
+    gram, C = _bounds.gram(scene, plan.fast)
+    if gram is None:
+        at, steps = refine(scene, scene.basis.start, conjugate_gradients, tol)
+        return _outcome(scene, at, "spir", steps, None, "none")
+    X = scene.basis.start if plan.method == "direct" else scene.basis.P @ gram.solve(C)
+    at, last, steps = correct(scene, gram, X, tol)
+    if at.worst > tol and not bool(xp.all(last.error <= 2 * tol)):
         better, more = refine(scene, at.X, conjugate_gradients, tol)
-        method, at, steps = "spir", at.better(better), steps + more
-    return _outcome(scene, at, method, steps, _bounds.deterministic(scene, at, G, R) if certificate and scene.full_rank else None, "L2")
+        at = at.better(better)
+        return _outcome(scene, at, "spir", steps + more, _bounds.step(scene, gram, at).here, "L2")
+    if scene.full_rank and certificate and bool(xp.all(last.error <= 2 * tol)):
+        return Outcome(last.X, at.r2, math.sqrt(2) * float(xp.max(last.error)), last.there, "L2", plan.method, steps + 1)
+    return _outcome(scene, at, plan.method, steps, last.here if certificate and scene.full_rank else None, "L2")
 
 
 def _embedding_bound(scene: Scene, at: Iterate, plan: Plan) -> Array | None:
@@ -91,27 +92,23 @@ def _unknown(X: Array) -> Array:
     return xp.full(X.shape, math.inf, dtype=xp.float64, device=X.device)
 
 
-def cholqr(scene: Scene, G: Array, C: Array, tol: float) -> tuple[Iterate, Array, int]:
-    """Solve through G = (A P)^H (A P) and correct by the same factors until the backward error is small.
+def correct(scene: Scene, gram: Gram, X: Array, tol: float) -> tuple[Iterate, Step, int]:
+    """Correct X by the semi-normal equations as long as that lowers its backward error.
 
-    Returns also R with R^H R = the Gram matrix of the scaled columns of A.
+    Returns the best iterate, the step that leads on from it, and the number of corrections.
     """
-    xp = _arrays.namespace(G)
-    Lh = _arrays.adjoint_of(xp, xp.linalg.cholesky(G))
-    R = Lh @ scene.basis.R
-
-    def step(h: Array) -> Array:
-        return scene.basis.P @ _arrays.solve_triangular(Lh, _arrays.solve_triangular(Lh, h, adjoint=True))
-
-    at = scene.look(step(C), R)
-    for steps in range(CORRECTIONS):
-        if at.worst <= tol:
-            return at, R, steps
-        new = scene.look(at.X + step(scene.slope(at.g)), R)
+    xp = _arrays.namespace(X)
+    at = scene.look(X, gram.R)
+    step = _bounds.step(scene, gram, at)
+    for corrections in range(CORRECTIONS):
+        if at.worst <= tol or bool(xp.all(step.error <= 2 * tol)):
+            return at, step, corrections
+        new = scene.look(step.X, gram.R)
         if not bool(xp.any(new.error < at.error)):
-            return at, R, steps
+            return at, step, corrections
         at = at.better(new)
-    return at, R, CORRECTIONS
+        step = _bounds.step(scene, gram, at)
+    return at, step, CORRECTIONS
 
 
 def refine(scene: Scene, X: Array, inner: Callable[..., tuple[Array, int]], tol: float) -> tuple[Iterate, int]:
@@ -177,18 +174,18 @@ def iterative_sketching(scene: Scene, X: Array, ratio: float, tol: float) -> tup
     """Descend with momentum, each time from a residual computed afresh, until the steps are at rounding level."""
     xp = _arrays.namespace(X)
     norm, condition = _norm_and_condition(scene)
-    g, r2 = scene.problem.gradient(X)
+    g, r2 = scene.problem.gradient(X, fine=False)
     momentum = xp.zeros_like(scene.slope(g))
     steps = 0
     while True:
         steps += 1
         momentum = (1 - ratio) ** 2 * scene.slope(g) + ratio * momentum
         X = X + scene.basis.P @ momentum
-        g, r2 = scene.problem.gradient(X)
+        g, r2 = scene.problem.gradient(X, fine=False)
         x = xp.linalg.vector_norm(scene.basis.kept(X) / scene.basis.kept(scene.basis.scales)[:, None], axis=0)
         enough = tol * (norm * x + 0.04 * condition * xp.sqrt(r2))
         if steps == INNER or bool(xp.all(xp.linalg.vector_norm(momentum, axis=0) <= enough)):
-            return scene.at(X, g, r2, scene.basis.R), steps
+            return scene.look(X), steps
 
 
 def _norm_and_condition(scene: Scene) -> tuple[float, float]:

@@ -66,20 +66,35 @@ def make_plan(entry: Entry, method: str, kind: str, rows: int | None, eps: float
         _refuse(method not in {"auto", "solve"}, f"eps needs method='solve'; got method={method!r}")
         _refuse(kind == "countsketch", "eps needs a sketch other than 'countsketch', whose errors gather in few entries")
         _refuse(rows is not None, "eps and sketch_rows exclude each other")
+    once = entry.kind == "stream"
+    if entry.wide:
+        _refuse(eps is not None or once, f"A must have as many rows as columns for method='solve'; got {n} rows and {d} columns")
+        return _wide_plan(entry, method, kind, rows, delta, seed)
     if method == "auto":
         method = _choose(entry, eps)
     _refuse(
-        entry.kind == "stream" and method != "solve",
+        once and method != "solve",
         f"A comes once, but method={method!r} reads it again; pass a list or a function that returns the blocks, or method='solve'",
     )
     if kind == "auto":
-        kind = "gaussian" if entry.kind == "stream" else "sparse_sign"  # A that comes once leaves no other certificate
+        kind = "gaussian" if once else "sparse_sign"  # A that comes once leaves no other certificate
     height = _height(entry, method, eps, delta) if rows is None else _checks.integer(NAME, "sketch_rows", rows, d + 1, max(n, d + 1))
     fits = n * d <= GATHERED or entry.kind == "dense"
-    if method == "direct" or (height >= n and fits and entry.kind != "stream"):
+    if method == "direct" or (height >= n and fits and not once):
         return Plan("direct", kind, None, delta, False)
     S = getattr(sketching, KINDS[kind])(height, n, rng=seed)
-    return Plan(method, kind, S, delta, method == "cholqr" and d >= HALF and entry.double, entry.kind == "stream")
+    return Plan(method, kind, S, delta, method == "cholqr" and d >= HALF and entry.double, once)
+
+
+def _wide_plan(entry: Entry, method: str, kind: str, rows: int | None, delta: float, seed: int) -> Plan:
+    """Sketch A^H if it is tall enough; every iterative method is the same one here."""
+    n, d = entry.shape
+    small = (d < 4 * n or n * d < SMALL) and n * d <= GATHERED
+    height = 4 * n + 64 if rows is None else _checks.integer(NAME, "sketch_rows", rows, n + 1, max(d, n + 1))
+    if method == "direct" or (method == "auto" and small) or (height >= d and n * d <= GATHERED):
+        return Plan("direct", kind, None, delta, False)
+    kind = "sparse_sign" if kind == "auto" else kind
+    return Plan("cholqr", kind, getattr(sketching, KINDS[kind])(height, d, rng=seed), delta, False)
 
 
 def _refuse(wrong: bool, rule: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from lowrank_la import _arrays, kernels
 from lowrank_la._arrays import Array
 
+U = 2.0**-53  # sums over rows and everything d x d is in float64
+
 
 class Rows(Protocol):
     """The rows of D A and D B. All sums over rows come back in float64 (complex128)."""
@@ -26,8 +28,12 @@ class Rows(Protocol):
         """Return Q^H Q and Q^H D B for Q = D A P, P upper triangular."""
         ...
 
-    def gradient(self, X: Array) -> tuple[Array, Array]:
-        """Return A^H D R and the squared column norms of R = D (B - A X)."""
+    def gradient(self, X: Array, fine: bool) -> tuple[Array, Array]:
+        """Return A^H D R and the squared column norms of R = D (B - A X), `fine` in twice the precision if it can be had."""
+        ...
+
+    def gradient_rounding(self, fine: bool) -> tuple[float, float]:
+        """Return s and t: a residual has errors up to s times the sum of its terms, g up to t |A|^H |R| + u |g| beyond those."""
         ...
 
     def product(self, V: Array) -> Array:
@@ -58,10 +64,21 @@ class BlockRows:
             _sparse_gram(A, P, B, s) if _arrays.is_sparse(A) else kernels.whiten.gram(A, P, B, s, fast) for _, A, B, s in self._blocks()
         )
 
-    def gradient(self, X: Array) -> tuple[Array, Array]:
-        return _sums(
-            _sparse_gradient(A, X, B, s) if _arrays.is_sparse(A) else kernels.residual.gradient(A, X, B, s) for _, A, B, s in self._blocks()
-        )
+    def fast_rounding(self) -> float:
+        """Bound on the relative error of a Gram matrix with float32 sums."""
+        return 2.0**-24 * (kernels.whiten.FLUSH * kernels.whiten.TILE + 8)
+
+    def gradient(self, X: Array, fine: bool) -> tuple[Array, Array]:
+        dense = kernels.fine_gradient.gradient if fine else kernels.residual.gradient
+        return _sums((_sparse_gradient if _arrays.is_sparse(A) else dense)(A, X, B, s) for _, A, B, s in self._blocks())
+
+    def gradient_rounding(self, fine: bool) -> tuple[float, float]:
+        n, d = self.shape
+        if fine and _arrays.is_array(self.A):
+            return gamma(3 * d + 10) ** 2, gamma(kernels.fine_gradient.sum_length(self.A, self.B.shape[1])) ** 2
+        if fine and not _arrays.is_sparse(self.A):
+            return gamma(3 * d + 10) ** 2, gamma(3 * n + 20) ** 2
+        return gamma(d + 8), gamma(n + 8)
 
     def product(self, V: Array) -> Array:
         return _sums(
@@ -100,10 +117,15 @@ class OperatorRows:
         G = xp.concat([Ph @ self.product(P[:, j : min(j + self._WIDTH, P.shape[1])]) for j in columns], axis=1)
         return (G + _arrays.adjoint_of(xp, G)) / 2, Ph @ self.A.rmatmat(self._scaled(self.B, 2))
 
-    def gradient(self, X: Array) -> tuple[Array, Array]:
+    def gradient(self, X: Array, fine: bool) -> tuple[Array, Array]:
+        del fine
         xp = _arrays.namespace(self.B)
         R = self._scaled(self.B - self.A.matmat(X))
         return self.A.rmatmat(self._scaled(R)), xp.sum(xp.abs(R) ** 2, axis=0)
+
+    def gradient_rounding(self, fine: bool) -> tuple[float, float]:
+        del fine
+        return gamma(self.shape[1] + 8), gamma(self.shape[0] + 8)
 
     def product(self, V: Array) -> Array:
         return self.A.rmatmat(self._scaled(self.A.matmat(V), 2))
@@ -155,9 +177,9 @@ class Problem:
         xp = _arrays.namespace(G)
         return (G if self.ridge == 0 else G + self.ridge * (_arrays.adjoint_of(xp, P) @ P)), C
 
-    def gradient(self, X: Array) -> tuple[Array, Array]:
+    def gradient(self, X: Array, fine: bool) -> tuple[Array, Array]:
         """Return the gradient A^H D^2 (B - A X) - ridge X and the squared norms of the residuals of all n + d rows."""
-        g, r2 = self.rows.gradient(X)
+        g, r2 = self.rows.gradient(X, fine)
         if self.ridge == 0:
             return g, r2
         xp = _arrays.namespace(X)
@@ -167,6 +189,11 @@ class Problem:
         """Return M V for the normal matrix M."""
         MV = self.rows.product(V)
         return MV if self.ridge == 0 else MV + self.ridge * V
+
+
+def gamma(k: float) -> float:
+    """Bound k u / (1 - k u) on the relative error of k roundings to float64."""
+    return k * U / (1 - k * U) if k * U < 0.5 else math.inf
 
 
 def wide_dtype(xp: Any, like: Array) -> Any:
