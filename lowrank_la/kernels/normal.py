@@ -5,8 +5,6 @@ The answer is float64 (complex128) for every input, because it is a sum over all
 
 from __future__ import annotations
 
-import numpy as np
-
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 from lowrank_la.kernels import residual
@@ -19,19 +17,20 @@ def reference(A: Array, V: Array, scale: Array | None) -> Array:
     wide = xp.result_type(A.dtype, V.dtype, xp.float64)
     product = None
     for offset, rows in _arrays.row_blocks(A):
-        rows = xp.astype(rows, wide)
-        W = rows @ xp.astype(V, wide)
+        rows = xp.astype(rows, wide, copy=False)
+        W = rows @ xp.astype(V, wide, copy=False)
         if scale is not None:
-            W = xp.astype(scale[offset : offset + rows.shape[0]], xp.float64)[:, None] ** 2 * W
+            W = xp.astype(scale[offset : offset + rows.shape[0]], xp.float64, copy=False)[:, None] ** 2 * W
         part = _arrays.adjoint_of(xp, rows) @ W
         product = part if product is None else product + part
     return product
 
 
-def cpu(A: np.ndarray, V: np.ndarray, scale: np.ndarray | None) -> np.ndarray:
-    """Run the gradient's tiles: A^H D^2 A V is minus the gradient at V for zero right-hand sides."""
-    zero = np.broadcast_to(np.zeros((), dtype=A.dtype), (A.shape[0], V.shape[1]))
-    return -residual.cpu(A, V, zero, scale)[0]
+def one_pass(A: Array, V: Array, scale: Array | None) -> Array:
+    """Run the loops of the gradient: A^H D^2 A V is minus the gradient at V for zero right-hand sides."""
+    xp = _arrays.namespace(A)
+    zero = xp.broadcast_to(xp.zeros((), dtype=A.dtype), (A.shape[0], V.shape[1]))
+    return -residual.gradient(A, V, zero, scale)[0]
 
 
-product = Kernel(reference, cpu)
+product = Kernel(reference, cpu=one_pass, cuda=one_pass)

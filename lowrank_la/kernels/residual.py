@@ -13,6 +13,8 @@ widened exactly.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numba import njit, prange
 
@@ -24,6 +26,7 @@ from lowrank_la.kernels._engine import Kernel
 ROWS = _tile.ROWS
 LANES = _tile.lanes_of(np.float64)
 SWEEP = 4  # columns that one pass over a tile of contiguous columns combines: as many streams as hardware prefetches well
+CUDA_ROWS, CUDA_LANES, CUDA_BLOCKS = 16, 32, 512  # rows of a tile, threads on each, blocks: fixed, so that sums do not depend on the device
 STRIP = 12  # vectors of one long combination: enough independent sums to hide the latency of an addition
 
 _dots, _dot = _tile.inner(), _tile.inner(rows=1)
@@ -38,9 +41,9 @@ def reference(A: Array, X: Array, B: Array, scale: Array | None) -> tuple[Array,
     g = r2 = None
     for offset, rows in _arrays.row_blocks(A):
         here = slice(offset, offset + rows.shape[0])
-        rows = xp.astype(rows, wide)
-        R = xp.astype(B[here, :], wide) - rows @ xp.astype(X, wide)
-        d = 1.0 if scale is None else xp.astype(scale[here], xp.float64)[:, None]
+        rows = xp.astype(rows, wide, copy=False)
+        R = xp.astype(B[here, :], wide, copy=False) - rows @ xp.astype(X, wide, copy=False)
+        d = 1.0 if scale is None else xp.astype(scale[here], xp.float64, copy=False)[:, None]
         R = d * R
         part, part2 = _arrays.adjoint_of(xp, rows) @ (d * R), xp.sum(xp.abs(R) ** 2, axis=0)
         g, r2 = (part, part2) if g is None else (g + part, r2 + part2)
@@ -246,4 +249,64 @@ def _subtract(B, at, bi, bj, rows, columns, weights, R, square):  # type: ignore
         square[v] += total
 
 
-gradient = Kernel(reference, cpu)
+def cuda(A: Array, X: Array, B: Array, scale: Array | None) -> tuple[Array, Array]:
+    """One pass for one right-hand side and contiguous real rows; BLAS on row blocks, the reference, for the rest."""
+    if X.shape[1] != 1 or not A.flags.c_contiguous or not _rows.is_plain(A, X, B, scale):
+        return reference(A, X, B, scale)
+    xp = _arrays.namespace(A)
+    n, d = A.shape
+    blocks = max(1, min(CUDA_BLOCKS, -(-n // CUDA_ROWS)))
+    g, r2 = xp.zeros((blocks, d)), xp.zeros((blocks, CUDA_ROWS))
+    weights = xp.empty(0) if scale is None else xp.astype(scale, xp.float64, copy=False)
+    _cuda_single()[blocks, CUDA_ROWS * CUDA_LANES](A, xp.astype(X[:, 0], xp.float64), xp.astype(B[:, 0], xp.float64), weights, g, r2)
+    return xp.sum(g, axis=0)[:, None], xp.reshape(xp.sum(r2), (1,))
+
+
+@functools.cache
+def _cuda_single():  # type: ignore[no-untyped-def]
+    global gpu  # a global, because the simulator swaps the globals of a kernel
+    from numba import cuda as gpu
+
+    rows, lanes, threads, padded = CUDA_ROWS, CUDA_LANES, CUDA_ROWS * CUDA_LANES, CUDA_LANES + 1
+
+    @gpu.jit
+    def single(A, x, b, scale, gradient, square):  # type: ignore[no-untyped-def]
+        """Each block adds its range of tiles: threads lie along rows of A for the residual, then along columns for the gradient."""
+        parts = gpu.shared.array((rows, padded), np.float64)
+        r = gpu.shared.array(rows, np.float64)
+        t, block = gpu.threadIdx.x, gpu.blockIdx.x
+        i, lane = t // lanes, t % lanes
+        n, d = A.shape
+        tiles = (n + rows - 1) // rows
+        total = 0.0
+        for tile in range(block * tiles // gpu.gridDim.x, (block + 1) * tiles // gpu.gridDim.x):
+            first = tile * rows
+            inside = min(rows, n - first)
+            dot = 0.0
+            if i < inside:
+                for j in range(lane, d, lanes):
+                    dot += A[first + i, j] * x[j]
+            parts[i, lane] = dot
+            gpu.syncthreads()
+            if t < inside:
+                rest = 0.0
+                for v in range(lanes):
+                    rest += parts[t, v]
+                rest = b[first + t] - rest
+                weight = scale[first + t] if scale.size else 1.0
+                total += (weight * rest) ** 2
+                r[t] = weight * weight * rest
+            gpu.syncthreads()
+            for j in range(t, d, threads):
+                part = 0.0
+                for row in range(inside):
+                    part += A[first + row, j] * r[row]
+                gradient[block, j] += part
+            gpu.syncthreads()
+        if t < rows:
+            square[block, t] = total
+
+    return single
+
+
+gradient = Kernel(reference, cpu, cuda)
