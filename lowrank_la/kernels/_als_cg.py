@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, prange
 
 from lowrank_la.kernels import _tile
-from lowrank_la.kernels._als_gram import _SHORT, _VECTOR_BYTES, add_gram, gather, scratch_for, step_of, syrk
+from lowrank_la.kernels._als_gram import _SHORT, _VECTOR_BYTES, add_gram, floor_of, gather, scratch_for, step_of, syrk
 from lowrank_la.kernels.philox import cpu_words
 
 KEPT_BYTES = 1 << 18  # regressors of a row up to this size stay gathered for all its steps
@@ -171,11 +171,11 @@ def _conjugate_gradients(entries, F, span, k, kept, penalty, L, exact, steps, to
 
 
 @njit(cache=True)
-def _penalty_of(i, k, penalty, mean):
+def _penalty_of(i, k, penalty, floor):
     """Write out the penalty of a row as a matrix."""
     out = penalty.gram.copy()
     for a in range(k):
-        out[a, a] += penalty.ridge[i] * penalty.metric[a] + penalty.tiny * mean
+        out[a, a] += penalty.ridge[i] * penalty.metric[a] + floor
     return out
 
 
@@ -194,7 +194,8 @@ def plain(entries, penalty, F, height, parts, steps, X, loss, residual):
             if not diagonal.any():
                 X[i] = 0
                 continue
-            fixed = _penalty_of(i, k, penalty, diagonal.mean())
+            floor = floor_of(span[1] - span[0], k, diagonal.mean(), penalty.ridge[i], penalty)
+            fixed = _penalty_of(i, k, penalty, floor)
             for a in range(k):
                 L[a, a] = 1 / np.sqrt(diagonal[a] + fixed[a, a])
                 x[a] = X[i, a]
@@ -226,8 +227,11 @@ def sketched(entries, penalty, F, height, small, parts, steps, warm, X, loss, pi
             if not mean > 0:
                 X[i], pivot[i] = 0, 0
                 continue
-            fixed = _penalty_of(i, k, penalty, mean)
-            pivot[i] = _factor(G[:, :, 0], k, fixed, penalty.tiny * mean)
+            floor = floor_of(span[1] - span[0], k, mean, penalty.ridge[i], penalty)
+            fixed = _penalty_of(i, k, penalty, floor)
+            pivot[i] = _factor(G[:, :, 0], k, fixed, floor)
+            if span[1] - span[0] < k:
+                pivot[i] = 0.0
             for a in range(k):
                 x[a] = X[i, a]
             if not warm:

@@ -40,11 +40,10 @@ def factor(G, k, own, added, floor, ones, worst):
             corner, diagonal = c * row + j * LANES, c * row + c * LANES
             _single(c - j, G, corner, row, LANES, G, corner, row, LANES, G, diagonal, row, ones, 0)
             _invert_root(G, c, own, added, floor, worst)
-            i = c + 1
-            while i % _BLOCK and i <= k:
+            edge = min(-(-(c + 1) // _BLOCK) * _BLOCK, k + 1)
+            for i in range(c + 1, edge):
                 _single(c - j, G, i * row + j * LANES, row, LANES, G, corner, row, LANES, G, i * row + c * LANES, row, G, diagonal)
-                i += 1
-            for i in range(i, k + 1, _BLOCK):
+            for i in range(edge, k + 1, _BLOCK):
                 _column(c - j, G, i * row + j * LANES, row, LANES, G, corner, row, LANES, G, i * row + c * LANES, row, G, diagonal)
     done = k // _BLOCK * _BLOCK if k % _BLOCK else 0  # columns that the last block has taken off the targets' square already
     targets = k * row + done * LANES
@@ -84,7 +83,7 @@ def cholesky(entries, penalty, F, heavy, height, parts, order, X, loss, pivot):
             factor(G, k, own, added, floor, ones, worst)
             back_substitute(G, k, x)
             for i in range(first, last):
-                pivot[i] = worst[i - first]
+                pivot[i] = worst[i - first] if entries.indptr[i + 1] - entries.indptr[i] >= k else 0.0
                 loss[i] = max(G[k, k, i - first], 0.0)
                 X[i] = x[:, i - first]
 

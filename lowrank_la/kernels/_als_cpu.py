@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from lowrank_la.kernels import _als_cg, _als_chol
@@ -32,14 +30,16 @@ def solve(
     dtype = np.dtype(np.float32 if fast else np.float64)
     wide = common.widened(F, dtype)
     height = common.panel_height(wide)
-    entries = common.Entries(values, indices, indptr, _vector(offset), _vector(weights), stride)
+    narrow = np.int32 if len(F) < 2**31 else np.int64  # one type of index is one compilation
+    entries = common.Entries(values, np.asarray(indices, narrow), np.asarray(indptr, np.int64), _vector(offset), _vector(weights), stride)
     penalty = common.Penalty(
         np.zeros(m) if ridge is None else np.asarray(ridge, np.float64),
         np.ones(k) if metric is None else np.asarray(metric, np.float64),
         np.zeros((k, k)) if gram is None else np.ascontiguousarray(gram, np.float64),
         2 * k**0.5 * float(np.finfo(dtype).eps),
+        float(np.finfo(dtype).eps) ** 0.5,
     )
-    X = np.zeros((m, k), F.dtype) if start is None else np.array(start, F.dtype, order="C")
+    X = np.zeros((m, k)) if start is None else np.array(start, np.float64, order="C")
     loss, pivot, residual = np.zeros(m), np.ones(m), np.zeros(m)
     parts = common.even_parts(indptr, k)
     if method == "cg":
@@ -48,20 +48,13 @@ def solve(
         kept = _als_cg.kept_height(wide)
         _als_cg.sketched(entries, penalty, wide, kept, height, parts, steps, start is not None, X, loss, pivot, residual)
     else:
-        _by_gram(method, entries, penalty, wide, height, parts, steps, X, loss, pivot)
-    return X, loss, pivot, residual
-
-
-def _by_gram(
-    method: str, entries: Any, penalty: Any, wide: Any, height: int, parts: Any, steps: int, X: Any, loss: Any, pivot: Any
-) -> None:
-    k = X.shape[1]
-    heavy = common.heavy_rows(entries, wide, k, height)
-    order = _als_chol.order_of(k)
-    if method == "chol":
-        _als_chol.cholesky(entries, penalty, wide, heavy, height, parts, order, X, loss, pivot)
-    else:
-        _als_chol.nonnegative(entries, penalty, wide, heavy, height, parts, order, steps, X, loss)
+        heavy, order = common.heavy_rows(entries, wide, k, height), _als_chol.order_of(k)
+        shared = (entries, penalty, wide, heavy, height, parts, order)
+        if method == "chol":
+            _als_chol.cholesky(*shared, X, loss, pivot)
+        else:
+            _als_chol.nonnegative(*shared, steps, X, loss)
+    return X.astype(F.dtype, copy=False), loss, pivot, residual
 
 
 def _vector(x: np.ndarray | None) -> np.ndarray:

@@ -40,12 +40,13 @@ class Entries(NamedTuple):
 
 
 class Penalty(NamedTuple):
-    """ridge_i diag(metric) + gram, and the relative ridge at rounding level."""
+    """ridge_i diag(metric) + gram, and the relative ridges at rounding level for all rows and for short ones."""
 
     ridge: np.ndarray
     metric: np.ndarray
     gram: np.ndarray
     tiny: float
+    short: float
 
 
 def widened(F: np.ndarray, dtype: Any) -> np.ndarray:
@@ -159,22 +160,31 @@ def load_batch(entries, penalty, F, heavy, rows, k, scratch, G, own, added, floo
             G[: k + 1, : k + 1, lane] = heavy.grams[np.searchsorted(heavy.rows, i)]
         else:
             add_gram(entries, F, begin, end, step_of(end - begin, entries.stride, k), k, scratch, G, lane)
-        floor[lane] = _penalise(G, lane, k, penalty.ridge[i], penalty, own, added)
+        floor[lane] = _penalise(G, lane, end - begin, k, penalty.ridge[i], penalty, own, added)
 
 
 @njit(cache=True)
-def _penalise(G, lane, k, ridge, penalty, own, added):
+def _penalise(G, lane, degree, k, ridge, penalty, own, added):
     mean = 0.0
     for a in range(k):
         own[a, lane] = G[a, a, lane]
         mean += G[a, a, lane] / k
-    floor = penalty.tiny * mean if mean > 0 else 1.0
+    floor = floor_of(degree, k, mean, ridge, penalty)
     for a in range(k):
         for b in range(a):
             G[a, b, lane] += penalty.gram[a, b]
         added[a, lane] = ridge * penalty.metric[a] + penalty.gram[a, a] + floor
         G[a, a, lane] += added[a, lane]
     return floor
+
+
+@njit(cache=True)
+def floor_of(degree, k, mean, ridge, penalty):
+    """Give the ridge that keeps a row regular: for rows shorter than k the one that balances rounding and bias."""
+    if not mean > 0:
+        return 1.0
+    short = penalty.short * mean - ridge if degree < k else 0.0
+    return max(penalty.tiny * mean, short)
 
 
 class Heavy(NamedTuple):

@@ -52,7 +52,8 @@ class Rows(NamedTuple):
     pivot : float64 array (m,)
         "chol", and "sketch" for its preconditioner: the smallest ratio of a pivot of the Cholesky factorisation to
         the diagonal entry it came from, in [0, 1], the ridge left out: at or below about
-        1e-12 (1e-6 if `fast`) the row's entries do not determine x. 1 for the other methods.
+        1e-12 (1e-6 if `fast`) the row's entries do not determine x; 0 for a row of fewer than
+        k entries. 1 for the other methods.
     residual : float64 array (m,)
         "cg" and "sketch": what is left of the normal equations, relative, in the norm of the
         preconditioner. 0 for the other methods.
@@ -92,8 +93,9 @@ def reference(
     start : array (m, k), optional
         Where the iterations begin; by default 0, for "sketch" the sketched solution.
     ridge : float64 array (m,), optional
-        Nonnegative, one per row. A row that its data and penalties leave singular gets a
-        ridge at rounding level, which is the minimum-norm solution to that accuracy.
+        Nonnegative, one per row. A ridge at rounding level is always there, so that no row
+        is singular; rows with fewer than k entries get at least the root of the rounding
+        error, which is their solution of least norm to about 1e-7 (1e-3 if `fast`).
     metric : float64 array (k,), optional
         Nonnegative weights of the columns inside the ridge; 0 frees a bias column.
     gram : float64 array (k, k), optional
@@ -129,13 +131,14 @@ def reference(
     square = xp.sum(w * y * y, axis=1)
     diagonal = xp.sum(weighted * panel, axis=1)
     scale = xp.sum(diagonal, axis=-1) / k
-    normal = _penalised(xp, normal, scale, ridge, metric, gram)
+    normal = _penalised(xp, normal, scale, indptr[1:] - indptr[:-1], ridge, metric, gram)
     x0 = xp.zeros_like(rhs) if start is None else xp.astype(start, xp.float64)
     x, residual = _SOLVERS[method](xp, normal, rhs, xp.where(scale[:, None] > 0, x0, xp.zeros_like(x0)), steps)
     x = xp.where(scale[:, None] > 0, x, xp.zeros_like(x))
     loss = square - 2 * xp.sum(rhs * x, axis=1) + xp.sum(x * _times(normal, x), axis=1)
     direct = method in {"chol", "sketch"}
     pivot = _smallest_pivot(xp, normal, diagonal) if direct else xp.ones_like(loss)
+    pivot = xp.where(indptr[1:] - indptr[:-1] < k, xp.zeros_like(pivot), pivot) if direct else pivot
     return Rows(xp.astype(x, F.dtype), xp.maximum(loss, xp.zeros_like(loss)), pivot, residual)
 
 
@@ -163,12 +166,14 @@ def _padded(xp: Any, values: Array, indices: Array, indptr: Array, F: Array, off
     return xp.reshape(panel, (*inside.shape, F.shape[1])), xp.reshape(y, inside.shape), w
 
 
-def _penalised(xp: Any, normal: Array, scale: Array, ridge: Any, metric: Any, gram: Any) -> Array:
-    """Add the penalties and a ridge at rounding level."""
-    k = normal.shape[-1]
+def _penalised(xp: Any, normal: Array, scale: Array, degree: Array, ridge: Any, metric: Any, gram: Any) -> Array:
+    """Add the penalties and the ridge that keeps a row regular: for rows shorter than k the one that balances rounding and bias."""
+    k, eps = normal.shape[-1], float(xp.finfo(xp.float64).eps)
     eye = xp.eye(k, dtype=xp.float64, device=normal.device)
-    tiny = xp.where(scale > 0, 2 * k**0.5 * float(xp.finfo(xp.float64).eps) * scale, xp.ones_like(scale))
-    normal = normal + tiny[:, None, None] * eye
+    short = eps**0.5 * scale - (0.0 if ridge is None else ridge)
+    floor = xp.where(degree < k, xp.maximum(short, 2 * k**0.5 * eps * scale), 2 * k**0.5 * eps * scale)
+    floor = xp.where(scale > 0, floor, xp.ones_like(scale))
+    normal = normal + floor[:, None, None] * eye
     if ridge is not None:
         weights = xp.ones((k,), dtype=xp.float64, device=normal.device) if metric is None else metric
         normal = normal + ridge[:, None, None] * (weights * eye)
