@@ -20,7 +20,8 @@ LAYERS = [
     {"sketching"},
     {"regression", "completion"},
     {"plotting"},
-    {"_demo", "cli"},
+    {"_demo", "_ratings"},
+    {"cli"},
     {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
