@@ -1,4 +1,4 @@
-"""Certificates: what held-out entries say about the missing ones, and how far a model is from the best."""
+"""What held-out entries say about the missing ones."""
 
 from __future__ import annotations
 
@@ -9,31 +9,28 @@ from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate
 
 CONFIDENCE = 0.95
-ENOUGH = 10  # held-out entries below which no bound is given
-CLAIM = "root mean square of M - model over the entries not fitted <= bound, if entries are missing uniformly at random"
+MARGIN = 2.0  # times the largest residual among observed entries: no missing entry is taken to be off by more
+CLAIM = (
+    "root mean square of M - model over the entries not fitted <= bound, if entries are missing uniformly at random "
+    "and none is off by more than twice the largest residual"
+)
 
 
-def held_out(left_over: Array) -> Certificate:
-    """Bound the error over all entries that were not fitted from a uniform sample of them.
+def held_out(left_over: Array, largest: float) -> Certificate:
+    """Bound the error over all entries that were not fitted, from a uniform sample of them and the largest residual seen.
 
-    The sample mean of the squared residuals, plus Johnson's one-sided Student interval, which corrects
-    for their skewness.
+    The empirical Bernstein inequality of Maurer and Pontil (COLT 2009) for the squares.
     """
     count = left_over.shape[0]
-    if count < ENOUGH:
-        return Certificate(CLAIM, math.inf, CONFIDENCE, f"held-out entries: {count} are too few")
-    from scipy.special import stdtrit
-
+    if count < 2:
+        return Certificate(CLAIM, math.inf, CONFIDENCE, "no held-out entries" if count == 0 else "1 held-out entry")
     xp = _arrays.namespace(left_over)
-    scale = float(xp.max(xp.abs(left_over))) or 1.0
+    scale = max(largest, float(xp.max(xp.abs(left_over)))) or 1.0
     squares = (left_over / scale) ** 2
-    mean = float(xp.mean(squares))
-    deviation = squares - mean
-    variance = float(xp.sum(deviation**2)) / (count - 1)
-    skewness = float(xp.mean(deviation**3)) / variance**1.5 if variance > 0 else 0.0
-    t = float(stdtrit(count - 1, CONFIDENCE))
-    upper = mean + math.sqrt(variance / count) * (t + skewness * (1 + 2 * t**2) / (6 * math.sqrt(count)))
-    return Certificate(CLAIM, scale * math.sqrt(upper), CONFIDENCE, f"{count} held-out entries")
+    deviation = math.log(2 / (1 - CONFIDENCE))
+    variance = float(xp.var(squares, correction=1))
+    upper = float(xp.mean(squares)) + math.sqrt(2 * variance * deviation / count) + 7 * MARGIN**2 * deviation / (3 * (count - 1))
+    return Certificate(CLAIM, scale * min(math.sqrt(upper), MARGIN), CONFIDENCE, f"{count} held-out entries")
 
 
 def exact(residual: float) -> Certificate:

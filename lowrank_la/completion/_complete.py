@@ -117,12 +117,12 @@ def complete(
     below 1e-3 of the data. Memory besides M: at most 40 bytes an entry
     (robust losses: 60), and 16 bytes per entry of the factors.
 
-    Certificate: given how many entries were held out, and that the observed ones are a
-    uniform sample, those behind the certificate are a uniform sample of all entries that
-    were not fitted. Their mean squared error and Johnson's skewness-corrected Student
-    interval bound the mean over all of them. Nothing about M is assumed; if entries are missing
-    for a reason that has to do with their values, the bound holds for entries that are
-    missing for no reason.
+    Certificate: if the observed entries are a uniform sample, then, given how many were
+    held out, those behind the certificate are a uniform sample of all entries that were not
+    fitted. The empirical Bernstein inequality [4]_ for their squared errors bounds the mean
+    over all of them; it needs a largest possible error, for which twice the largest
+    residual among all observed entries is taken. If entries are missing for a reason that has to
+    do with their values, the bound holds only for entries that are missing for no reason.
 
     The row regressions of [1]_ are solved there through sketches; here that is
     `solver="sketch"`, which pays for rows of thousands of entries and large k only.
@@ -135,8 +135,8 @@ def complete(
        minimization, STOC 2013. Spectral start with clipping, alternation.
     .. [3] Keshavan, Montanari and Oh, Matrix completion from a few entries, IEEE Trans.
        Inf. Theory 56, 2010. Trimming of heavy rows and columns.
-    .. [4] Johnson, Modified t tests and confidence intervals for asymmetrical populations,
-       JASA 73, 1978. The interval.
+    .. [4] Maurer and Pontil, Empirical Bernstein bounds and sample variance penalization,
+       COLT 2009. The inequality.
 
     Examples
     --------
@@ -246,11 +246,10 @@ def _say(what: str) -> None:
 def _answer(door: Door, parts: Parts, problem: Problem, fit: _sweeps.Fit, monitor: _sweeps.Monitor) -> CompletionResult:
     balanced = _sweeps.balance(fit.factors, problem.options.nonnegative)
     factors = _fill(problem, balanced)
-    row_residuals = kernels.pairs.squares(problem.rows.values, problem.rows.indices, problem.rows.indptr, *factors.plain)
-    aside = [residuals(factors, replace(part, values=part.values / problem.scale)) * problem.scale for part in (parts.tune, parts.test)]
+    left_over = _left_over(parts, problem, factors)
     xp, rank = door.xp, factors.rank
-    squares = float(xp.sum(row_residuals)) * problem.scale**2 + sum(float(xp.sum(x * x)) for x in aside)
-    count = len(parts.train) + len(parts.tune) + len(parts.test)
+    residual = math.sqrt(sum(float(xp.vecdot(x, x)) for x in left_over) / sum(x.shape[0] for x in left_over))
+    largest = max(max(float(xp.max(x)), -float(xp.min(x))) for x in left_over if x.shape[0])
     model = factors.scaled(problem.scale)
     row_bias, col_bias = model.biases
     return CompletionResult(
@@ -265,8 +264,8 @@ def _answer(door: Door, parts: Parts, problem: Problem, fit: _sweeps.Fit, monito
         history=tuple(monitor.history),
         converged=fit.ending == "converged",
         n_iter=len(monitor.history),
-        residual=math.sqrt(squares / count),
-        certificate=_certificate.exact(math.sqrt(squares / count)) if fit.exact else _certificate.held_out(aside[1]),
+        residual=residual,
+        certificate=_certificate.exact(residual) if fit.exact else _certificate.held_out(left_over[2], largest),
         held_out=(door.leave(parts.test.rows), door.leave(parts.test.cols)),
         weak_rows=door.leave(xp.nonzero(problem.rows.degrees < rank)[0]),
         weak_cols=door.leave(xp.nonzero(problem.cols.degrees < rank)[0]),
@@ -274,6 +273,13 @@ def _answer(door: Door, parts: Parts, problem: Problem, fit: _sweeps.Fit, monito
         components=_graph.components(problem.rows, problem.cols),
         incoherence=tuple(_incoherence(xp, side, problem.options.nonnegative) for side in (balanced.U, balanced.V)),
     )
+
+
+def _left_over(parts: Parts, problem: Problem, factors: Factors) -> list[Array]:
+    """Return what the model leaves of the entries that were fitted, that tuned, and that certify, in the units of the data."""
+    side, scale = problem.rows, problem.scale
+    aside = [residuals(factors, replace(part, values=part.values / scale)) for part in (parts.tune, parts.test)]
+    return [x * scale for x in (kernels.pairs.residual(side.values, side.indices, side.indptr, *factors.plain), *aside)]
 
 
 def _fill(problem: Problem, factors: Factors) -> Factors:

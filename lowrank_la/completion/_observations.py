@@ -23,6 +23,10 @@ class Entries:
     def __len__(self) -> int:
         return self.values.shape[0]
 
+    def transpose(self) -> Entries:
+        """Return the same entries of the transposed matrix."""
+        return Entries(self.cols, self.rows, self.values)
+
 
 @dataclass(frozen=True)
 class Compressed:

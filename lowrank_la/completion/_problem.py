@@ -66,6 +66,13 @@ class Problem:
         m, n = self.shape
         return rank * (m + n - rank) + (m + n - 1 if self.bias else 0)
 
+    def transpose(self) -> Problem:
+        """Return the problem of the transposed matrix."""
+        init = self.options.init
+        options = replace(self.options, init=init.transpose() if isinstance(init, Factors) else init)
+        sample, tune = self.sample.transpose(), self.tune.transpose()
+        return replace(self, rows=self.cols, cols=self.rows, sample=sample, tune=tune, options=options)
+
     def part(self, share: float) -> Problem:
         """Return the problem of a share of the rows, taken in blocks spread over all of them, to be solved roughly."""
         rows = self.rows.blocks(share, BLOCKS)
@@ -145,6 +152,10 @@ class Factors:
             return self.left[:, self.rank] * self.unit, self.right[:, self.rank] * self.unit
         xp = _arrays.namespace(self.left)
         return xp.zeros_like(self.left[:, 0]), xp.zeros_like(self.right[:, 0])
+
+    def transpose(self) -> Factors:
+        """Return the model of the transposed matrix."""
+        return Factors(self.right, self.left, self.mean, self.unit)
 
     def scaled(self, by: float) -> Factors:
         """Return the model of a matrix so many times as large."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from lowrank_la import _arrays
@@ -15,7 +16,11 @@ NOISELESS = 1e-20  # relative squared error of a rank that needs no rival
 
 
 def fit(problem: Problem, monitor: Monitor, dtype: Any) -> Fit:
-    """Fit at the rank asked for, or at the best one found."""
+    """Fit at the rank asked for, or at the best one found; rows become the long side on the way."""
+    m, n = problem.shape
+    if n > m:
+        found = fit(problem.transpose(), monitor, dtype)
+        return replace(found, factors=found.factors.transpose())
     if problem.options.rank is not None:
         return _start.fit(problem, problem.options.rank, monitor, dtype)
     return _search(problem, monitor, dtype)
