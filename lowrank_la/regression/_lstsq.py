@@ -77,14 +77,121 @@ def sketch_lstsq(
 ) -> LstsqResult:
     """Solve min ||A x - b||_2 for a tall A, with a bound on the error of every entry of x.
 
-    Notes
-    -----
-    The sketch yields a triangular R that makes A R^-1 well conditioned.
+    A small random sketch S A yields a triangular R that makes A R^-1 well conditioned;
+    the problem is then solved, and corrected, in those coordinates.
+
+    Parameters
+    ----------
+    A : array (n, d), sparse matrix, linear operator, or row blocks
+        Real or complex. A linear operator has `matmat` and `rmatmat`. Row blocks are a list
+        or other iterable of arrays or sparse matrices with d columns, or a function that
+        returns one; an iterator, which comes once, allows only ``method="solve"``.
+    b : array (n,) or (n, k)
+        Right-hand sides.
+    method : {"auto", "cholqr", "spir", "fossils", "ihs", "solve", "direct"}
+        "cholqr": one matrix A^H A in the good coordinates, corrected until backward stable;
+        the fastest for d up to some hundreds. "spir", "fossils": conjugate gradients, or
+        Polyak's iteration, in the good coordinates, refined twice; for large d, sparse A and
+        operators. "ihs": iterative sketching with momentum, forward stable only. "solve":
+        the solution of the sketched problem, one pass over A, a statistical estimate.
+        "direct": QR of A. "auto": "solve" if `eps` is given, "direct" for small A, else
+        "cholqr" or "spir".
+    sketch : {"auto", "sparse_sign", "srht", "srdct", "rademacher", "gaussian", "bgp", "countsketch"}
+        Kind of S. "auto" is "sparse_sign", but "gaussian" for blocks that come once.
+    sketch_rows : int, d + 1 <= sketch_rows <= n, optional
+        Rows of S; the default suits the method.
+    eps : float, eps > 0, optional
+        For "solve": choose the sketch so that max_i |x_i - x*_i| <= eps / sqrt(d) *
+        ||A x* - b|| * ||A^+|| with probability 1 - delta.
+    delta : float, 0 < delta < 1
+        Chance that a certificate that rests on the sketch may fail.
+    tol : float, tol > 0, optional
+        Relative backward error at which to stop; the unit roundoff of A's dtype by default.
+        Smaller values ask for more digits of x, see Notes.
+    ridge : float, ridge >= 0
+        Adds ridge * ||x||^2 to the squared residual norm.
+    weights : array (n,), real, weights >= 0, optional
+        Weights of the squared residuals.
+    rng : None, int or numpy.random.Generator
+        An int gives the same sketch on every backend, thread count and division into blocks.
+    certificate : bool
+        False saves the double-length arithmetic (about a tenth of the time; for "solve" a
+        pass over A) and leaves x_bound at inf.
+
+    Returns
+    -------
+    LstsqResult
+        x, residual_norm, backward_error, x_bound, rank, method, converged, n_iter,
+        sketch_rows and certificate.
 
     Raises
     ------
-    ValueError, TypeError
-        An argument is out of range or of the wrong type.
+    ValueError
+        b or weights do not fit A, an entry is not finite, a weight is negative, an argument
+        is out of range, eps comes with a method or sketch that cannot keep it, or A comes
+        once and the method reads it again.
+    TypeError
+        A or b is no array of numbers, arrays belong to different libraries, or weights are complex.
+
+    Warns
+    -----
+    ConvergenceWarning
+        A is rank deficient to working precision (singular values below 30 roundoff units of
+        the largest, columns scaled to equal length): x is the solution of least norm. Or the
+        backward error stayed above 4 tol. `converged` is then False.
+
+    Notes
+    -----
+    Cost of "cholqr": 16 n d flops for the sketch, 2 n d^2 for A R^-1 and its Gram matrix,
+    and 1 to 4 passes over A. Of "spir": the sketch and 20 to 50 passes. Extra memory: the
+    sketch, a few d x d matrices and at most an eighth of A; "direct" copies A. A is never
+    copied otherwise; column scales are folded into R, weights are applied row by row.
+
+    Certificates, in `certificate.method`, with g = A^H (b - A x), P = R^-1 and M = (A P)^H (A P),
+    for which x* - x = P M^-1 P^H g exactly:
+
+    - "L2" (cholqr, direct; always true): M is computed, g in twice the working precision,
+      and rounding errors are bounded and added. Where the bound shows that one more
+      correction is safe, it is made: x is then often correct to the last digit.
+    - "L1" (spir, fossils, ihs, solve; probability 1 - delta): |x_i - x*_i| <= ||P^H e_i||
+      ||P^H g|| (1 + eta)^2, eta = sqrt(d/m) + sqrt(2 log(2/delta)/m) for m sketch rows. The law is
+      that of a Gaussian sketch; others behave alike.
+    - "L0" (solve with gaussian, bgp, srht or srdct; probability 1 - delta): no second pass,
+      Student's t for the m - d degrees of freedom left in the sketch. Exact for gaussian.
+    - "none": nothing is known, the bound is inf.
+
+    For a wide A (n < d, ridge = 0) x has least norm among all solutions of A x = b; every
+    method but "direct" then uses A^H R^-1, and backward_error measures the residual alone.
+    If both b and A are real so is x; a complex b with a real A is solved in two real parts.
+
+    References
+    ----------
+    .. [1] Epperly, Meier and Nakatsukasa, Fast randomized least-squares solvers can be just as
+       accurate and stable as classical direct solvers, arXiv:2406.03468. SPIR and FOSSILS.
+    .. [2] Epperly, Fast and forward stable randomized algorithms for linear least-squares
+       problems, arXiv:2311.04362. Iterative sketching with momentum.
+    .. [3] Rokhlin and Tygert, A fast randomized algorithm for overdetermined linear
+       least-squares regression, PNAS 105(36), 2008. Sketched QR as preconditioner.
+    .. [4] Karlson and Walden, Estimation of optimal backward perturbation bounds for the linear
+       least squares problem, BIT 37, 1997. The backward error.
+    .. [5] Price, Song and Woodruff, Fast regression with an l_inf guarantee, ICALP 2017, and Song,
+       Ye, Yin and Zhang, A nearly-optimal bound for fast regression with l_inf guarantee, ICML 2023.
+       The norm of `eps`; the proof of the latter for SRHT has a gap, see the documentation.
+    .. [6] Ogita, Rump and Oishi, Accurate sum and dot product, SIAM J. Sci. Comput. 26, 2005.
+       The double-length gradient.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lowrank_la import sketch_lstsq
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((20000, 20))
+    >>> b = A @ np.ones(20) + 0.01 * rng.standard_normal(20000)
+    >>> result = sketch_lstsq(A, b, rng=0)
+    >>> bool(abs(result.x - np.linalg.lstsq(A, b)[0]).max() < 1e-14)
+    True
+    >>> result.certificate.bound < 1e-15 and result.certificate.confidence == 1
+    True
     """
     method = _checks.choice(NAME, "method", method, METHODS)
     sketch = _checks.choice(NAME, "sketch", sketch, SKETCHES)
