@@ -132,8 +132,8 @@ class CompletionResult(Result):
         i, j = (_arrays.beside("predict", name, ids, left) for name, ids in (("i", i), ("j", j)))
         for name, ids, length in (("i", i, m), ("j", j, n)):
             _checks.ids("predict", name, ids, length)
-        i, j = i + xp.zeros_like(j), j + xp.zeros_like(i)  # broadcast views would reach the kernel with stride 0
-        rows, cols = xp.reshape(i, (-1,)), xp.reshape(j, (-1,))
+        i, j = xp.broadcast_arrays(i, j)
+        rows, cols = (xp.asarray(xp.reshape(ids, (-1,)), copy=True) for ids in (i, j))  # kernels do not take views with stride 0
         pairs = kernels.pairs.predict(left, right, rows, cols)
         _, [row_bias, col_bias] = _arrays.enter("predict", row_bias=self.row_bias, col_bias=self.col_bias)
         offset = xp.take(row_bias, rows) + xp.take(col_bias, cols)
