@@ -1,0 +1,71 @@
+"""How the documentation is built; nothing here needs a network."""
+
+import warnings
+from pathlib import Path
+
+from docutils.nodes import SkipNode
+from docutils.utils.math import latex2mathml
+
+import lowrank_la
+
+project = "lowrank_la"
+author = "The lowrank_la developers"
+project_copyright = "2026, the lowrank_la developers"
+version = release = lowrank_la.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+root_doc = "index"
+exclude_patterns = ["_build", "gallery/*.md5", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip", "gallery/*.json"]
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "lowrank_la"
+html_theme_options = {"navigation_with_keys": False, "show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
+html_context = {"default_mode": "auto"}
+html_show_sourcelink = False
+html_math_renderer = "mathml"
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+sphinx_gallery_conf = {
+    "examples_dirs": str(Path(__file__).parent.parent / "examples"),
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"[\\/]plot_",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "min_reported_time": 1e9,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "show_signature": False,
+}
+
+warnings.filterwarnings("ignore", message=".*Agg, which is a non-GUI backend.*")
+
+
+def _inline_formula(translator, node):
+    translator.body.append(f"<span class='math'>{latex2mathml.tex2mathml(node.astext())}</span>")
+    raise SkipNode
+
+
+def _display_formula(translator, node):
+    translator.body.append(f"<div class='math'>{latex2mathml.tex2mathml(node.astext(), as_block=True)}</div>")
+    raise SkipNode
+
+
+def setup(app):
+    """Write formulas as MathML, which browsers draw themselves: no script, no font, no server."""
+    app.add_html_math_renderer("mathml", (_inline_formula, None), (_display_formula, None))
