@@ -208,6 +208,71 @@ def lanewise(rows: int = 4, columns: int = 4, lanes: int | None = None) -> Calla
     return reduce
 
 
+def hadamard(levels: int, lanes: int | None = None) -> Callable[..., None]:
+    """Build `mix(count, a, ia, sa)`, Walsh-Hadamard transforms of length 2**levels.
+
+    For each of `count` vectors of columns, the intrinsic replaces the 2**levels rows of a
+    that start at a[ia] and lie sa apart by their sums and differences, without scaling.
+    """
+
+    @intrinsic
+    def mix(typingctx, count, a, ia, sa):  # type: ignore[no-untyped-def]
+        wide = lanes or lanes_of(str(a.dtype))
+        signature = types.void(types.intp, a, types.intp, types.intp)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            count, _, ia, sa = values
+            A = _Memory(context, builder, signature.args[1], values[1], wide)
+            rows = [builder.add(ia, _mul(builder, sa, i, 0)) for i in range(1 << levels)]
+
+            def step(k, _):  # type: ignore[no-untyped-def]
+                at = builder.mul(k, _int(wide))
+                x = [A.load(builder.add(row, at)) for row in rows]
+                for bit in range(levels):
+                    pairs = [i for i in range(len(x)) if not i >> bit & 1]
+                    for i in pairs:
+                        j = i | 1 << bit
+                        x[i], x[j] = builder.fadd(x[i], x[j]), builder.fsub(x[i], x[j])
+                for value, row in zip(x, rows, strict=True):
+                    A.store(value, builder.add(row, at))
+                return []
+
+            _loop(builder, count, [], step)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return mix
+
+
+def prefetch() -> Callable[..., None]:
+    """Build `fetch(a, ia, count)`: start to load `count` elements of a from index ia on; any address is allowed."""
+
+    @intrinsic
+    def fetch(typingctx, a, ia, count):  # type: ignore[no-untyped-def]
+        signature = types.void(a, types.intp, types.intp)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            _, ia, count = values
+            A = _Memory(context, builder, signature.args[0], values[0], 1)
+            line = 64 // A.align
+            byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+
+            def step(k, _):  # type: ignore[no-untyped-def]
+                at = builder.gep(A.data, [builder.add(ia, builder.mul(k, _int(line)))])
+                builder.call(function, [builder.bitcast(at, byte), _int(0, 32), _int(3, 32), _int(1, 32)])
+                return []
+
+            _loop(builder, builder.sdiv(builder.add(count, _int(line - 1)), _int(line)), [], step)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return fetch
+
+
 class _Memory:
     """An array argument, read and written as flat memory in scalars and vectors."""
 
