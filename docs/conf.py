@@ -1,5 +1,6 @@
 """How the documentation is built; nothing here needs a network."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -36,6 +37,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "lowrank_la"
 html_theme_options = {"navigation_with_keys": False, "show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
 html_context = {"default_mode": "auto"}
+html_sidebars = {"*": []}  # pages at the top have nothing beside them
 html_show_sourcelink = False
 html_math_renderer = "mathml"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
@@ -51,21 +53,36 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_memory": False,
     "show_signature": False,
+    "write_computation_times": False,
 }
 
 warnings.filterwarnings("ignore", message=".*Agg, which is a non-GUI backend.*")
 
 
 def _inline_formula(translator, node):
-    translator.body.append(f"<span class='math'>{latex2mathml.tex2mathml(node.astext())}</span>")
+    translator.body.append(f"<span class='formula'>{latex2mathml.tex2mathml(node.astext())}</span>")
     raise SkipNode
 
 
 def _display_formula(translator, node):
-    translator.body.append(f"<div class='math'>{latex2mathml.tex2mathml(node.astext(), as_block=True)}</div>")
+    translator.body.append(f"<div class='formula'>{latex2mathml.tex2mathml(node.astext(), as_block=True)}</div>")
     raise SkipNode
 
 
+def _escape_bars(app, what, name, thing, options, lines):
+    """Let docstrings write |x| for an absolute value, which reStructuredText takes for a substitution."""
+    literal = None  # indentation of the line that opened a literal block
+    for number, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if literal is not None and line.strip() and indent <= literal:
+            literal = None
+        if literal is None and not line.lstrip().startswith((">>>", "...")):
+            lines[number] = re.sub(r"(?<!`)\|(?!`)", r"\|", line)
+        if line.rstrip().endswith("::"):
+            literal = indent
+
+
 def setup(app):
-    """Write formulas as MathML, which browsers draw themselves: no script, no font, no server."""
+    # MathML: browsers draw it themselves, with no script, font or server
+    app.connect("autodoc-process-docstring", _escape_bars, priority=400)  # before numpydoc
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_display_formula, None))

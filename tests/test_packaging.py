@@ -1,6 +1,7 @@
 """The package as others get it: metadata, README, and a wheel in an empty environment."""
 
 import ast
+import doctest
 import re
 import subprocess
 import sys
@@ -18,11 +19,23 @@ README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def test_the_readme_code_does_what_it_says():
-    """Run the Python blocks in order; a comment behind print(...) is what it prints, up to the digits that machines differ in."""
+def _run_python_blocks(path):
     namespace = {}
-    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        exec(compile(block, "README.md", "exec"), namespace)
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):
+        if ">>>" not in block:
+            exec(compile(block, path.name, "exec"), namespace)
+    return namespace
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_code_in_the_documentation_runs(path):
+    _run_python_blocks(path)
+    failed, _ = doctest.testfile(str(path), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+def test_the_readme_code_does_what_it_says():
+    namespace = _run_python_blocks(ROOT / "README.md")
     assert namespace["solution"].certificate.bound >= 0
     assert namespace["completed"].certificate.bound >= 0
 
