@@ -20,6 +20,7 @@ from lowrank_la.kernels._engine import Kernel
 
 _LEVELS = 10  # of one pass
 _TILE_BYTES = 1 << 19
+_WIDE = 4  # vectors in a row that need no transposition
 _ROW_LANES = 8  # vectors in a row of a tile
 _AHEAD = 8  # rows from memory that are asked for early
 _CHUNKS = 64  # shares of the work, whatever the number of threads
@@ -62,7 +63,7 @@ def _pass(source: np.ndarray, target: np.ndarray, outer: int, levels: int, inner
     """Transform the middle axis of C-ordered arrays (outer, 2**levels, inner), flat here, from source to target."""
     lanes = _tile.lanes_of(source.dtype)
     room = _TILE_BYTES // (source.itemsize << levels)  # columns of a tile
-    if inner >= 4 * lanes:
+    if inner >= _WIDE * lanes:
         width = min(-(-inner // lanes) * lanes, max(_ROW_LANES * lanes, room // lanes * lanes))
         _wide(source, target, outer, levels, inner, width)
         return
@@ -189,20 +190,29 @@ def _narrow(source, target, outer, high, low, inner, batch):
 @njit(cache=True)
 def _turn(tile, rows, inner, turned):
     for group in range(0, rows, 8):
+        end = min(group + 8, rows)
         for l in range(turned.shape[0]):
-            for i in range(group, min(group + 8, rows)):
-                for e in range(inner):
-                    turned[l, i * inner + e] = tile[i, l * inner + e]
+            if inner == 1:
+                for i in range(group, end):
+                    turned[l, i] = tile[i, l]
+            else:
+                for i in range(group, end):
+                    for e in range(inner):
+                        turned[l, i * inner + e] = tile[i, l * inner + e]
 
 
 @njit(cache=True)
 def _turn_back(turned, rows, inner, target, corner):
     length = turned.shape[0]
-    for group in range(0, rows, 8):
-        for l in range(length):
-            for i in range(group, min(group + 8, rows)):
+    for i in range(rows):
+        start = corner + i * length * inner
+        if inner == 1:
+            for l in range(length):
+                target[start + l] = turned[l, i]
+        else:
+            for l in range(length):
                 for e in range(inner):
-                    target[corner + (i * length + l) * inner + e] = turned[l, i * inner + e]
+                    target[start + l * inner + e] = turned[l, i * inner + e]
 
 
 transform = Kernel(reference, cpu)

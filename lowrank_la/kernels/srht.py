@@ -120,6 +120,17 @@ def adjoint_cpu(Y: np.ndarray, seed: int, streams: Streams, height: int, size: i
     return X
 
 
+def permutation(seed: int, stream: int, block: int, size: int) -> np.ndarray:
+    """Feistel permutation of 0..size - 1 on the host; walks the cycles if size is no power of two."""
+    bits = (size - 1).bit_length()
+    full = np.empty(1 << bits, np.int32 if bits < 31 else np.int64)
+    _permutation(np.uint64(seed), np.uint64(stream), block, bits, full)
+    places = full[:size]
+    while (places >= size).any():
+        places = np.where(places >= size, full[np.where(places >= size, places, 0)], places)
+    return places
+
+
 def _words(streams: Streams) -> tuple[np.uint64, ...]:
     return tuple(np.uint64(stream) for stream in streams)
 

@@ -85,17 +85,9 @@ class Sketch(ABC):
         """
         where = f"{type(self).__name__}.apply"
         _checks.integer(where, "row_offset", row_offset)
-        if _arrays.is_row_blocks(A):
-            return self._apply_blocks(A, row_offset, scale)
-        self._check_rows(where, A, row_offset, scale)
-        if _arrays.is_operator(A):
-            return self._apply_operator(A, row_offset, scale)
-        door, (A, scale) = _arrays.enter(where, A=A, scale=scale)
-        scale = _real(door.xp, scale)
-        if _arrays.is_sparse(A):
-            return self._sketch_sparse(A, row_offset, scale)
-        Y = self._sketch(_columns(door.xp, A), row_offset, scale)
-        return door.leave(Y if A.ndim == 2 else Y[:, 0])
+        if _arrays.is_row_blocks(A) and not isinstance(A, str | bytes):
+            return self._apply_blocks(where, A, row_offset, scale)
+        return self._apply_matrix(where, A, row_offset, scale)
 
     def adjoint(self, Y: Array) -> Array:
         """Return S^H Y.
@@ -190,9 +182,22 @@ class Sketch(ABC):
             for offset, block in _arrays.row_blocks(A)
         )
 
-    def _apply_blocks(self, A: Any, row_offset: int, scale: Array | None) -> Array:
+    def _apply_matrix(self, where: str, A: Any, row_offset: int, scale: Array | None) -> Array:
+        if not _arrays.is_operator(A) and not hasattr(A, "shape"):
+            _, [A] = _arrays.enter(where, A=A)
+        self._check_rows(where, A, row_offset, scale)
+        if _arrays.is_operator(A):
+            return self._apply_operator(A, row_offset, scale)
+        door, (A, scale) = _arrays.enter(where, A=A, scale=scale)
+        scale = _real(door.xp, scale)
+        if _arrays.is_sparse(A):
+            return self._sketch_sparse(A, row_offset, scale)
+        Y = self._sketch(_columns(door.xp, A), row_offset, scale)
+        return door.leave(Y if A.ndim == 2 else Y[:, 0])
+
+    def _apply_blocks(self, where: str, A: Any, row_offset: int, scale: Array | None) -> Array:
         return self._sum(
-            self.apply(block, row_offset=row_offset + offset, scale=None if scale is None else scale[offset : offset + block.shape[0]])
+            self._apply_matrix(where, block, row_offset + offset, None if scale is None else scale[offset : offset + block.shape[0]])
             for offset, block in _arrays.row_blocks(A)
         )
 
@@ -214,12 +219,13 @@ class Sketch(ABC):
         return total
 
     def _check_rows(self, where: str, A: Any, row_offset: int, scale: Array | None) -> None:
-        if hasattr(A, "shape"):
-            _checks.ndim(where, "A", A, (1, 2)) if hasattr(A, "ndim") else None
-            if row_offset + A.shape[0] > self.shape[1]:
-                raise ValueError(f"{where}: A must end at row {self.shape[1]} = n; got {A.shape[0]} rows from row_offset = {row_offset}")
-            if scale is not None:
-                _checks.shape(where, "scale", scale, (A.shape[0],))
+        if len(A.shape) not in (1, 2):
+            raise ValueError(f"{where}: A must be 1-dimensional or 2-dimensional; got shape {tuple(A.shape)}")
+        if row_offset + A.shape[0] > self.shape[1]:
+            raise ValueError(f"{where}: A must end at row {self.shape[1]} = n; got {A.shape[0]} rows from row_offset = {row_offset}")
+        if scale is not None:
+            scale = scale if hasattr(scale, "shape") else np.asarray(scale)
+            _checks.real_dtype(where, "scale", _checks.shape(where, "scale", scale, (A.shape[0],)))
 
 
 def _columns(xp: Namespace, x: Array) -> Array:

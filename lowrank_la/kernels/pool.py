@@ -1,0 +1,88 @@
+"""Gaussian pooling: random rows, weighted by Gaussians, are added in equal groups; and the adjoint.
+
+Place p of 2^k meets row pi(p) of the data, pi a Feistel permutation, with the weight
+r cos(angle) of the Box-Muller pair of words 0 and 1 of Philox(major p, minor 0). Group r
+of `height` collects the places p with floor(p height / 2^k) = r.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from lowrank_la import _arrays
+from lowrank_la._arrays import Array
+from lowrank_la.kernels import dense, philox, srht
+from lowrank_la.kernels._engine import Kernel
+
+
+def matrix(like: Array, seed: int, place: int, weight: int, height: int, size: int) -> Array:
+    """Pooling matrix (height, size) in the real dtype of `like`."""
+    xp = _arrays.namespace(like)
+    p = xp.arange(size, dtype=xp.int64, device=like.device)
+    row = srht.permute(like, seed, place, size, xp.zeros_like(p), p)
+    value = dense.gaussian_reference(like, seed, weight, 1, p)[0, :]
+    inverse = xp.argsort(row)
+    group = xp.take(p * height // size, inverse)
+    r = xp.arange(height, dtype=xp.int64, device=like.device)
+    value = xp.take(value, inverse)[None, :]
+    return xp.where(group[None, :] == r[:, None], value, xp.zeros_like(value))
+
+
+def reference(Y: Array, seed: int, place: int, weight: int, height: int) -> Array:
+    """Pool the 2^k rows of Y into `height`."""
+    xp = _arrays.namespace(Y)
+    return xp.astype(matrix(Y, seed, place, weight, height, Y.shape[0]), Y.dtype) @ Y
+
+
+def spread_reference(Z: Array, seed: int, place: int, weight: int, size: int) -> Array:
+    """Adjoint: spread the rows of Z over `size` = 2^k rows."""
+    xp = _arrays.namespace(Z)
+    return xp.astype(matrix(Z, seed, place, weight, Z.shape[0], size).T, Z.dtype) @ Z
+
+
+def cpu(Y: np.ndarray, seed: int, place: int, weight: int, height: int) -> np.ndarray:
+    """Pool the 2^k rows of Y into `height`."""
+    out = np.zeros((height, Y.shape[1]), Y.dtype)
+    _pool(Y, np.uint64(seed), np.uint64(weight), srht.permutation(seed, place, 0, Y.shape[0]), out)
+    return out
+
+
+def spread_cpu(Z: np.ndarray, seed: int, place: int, weight: int, size: int) -> np.ndarray:
+    """Adjoint: spread the rows of Z over `size` = 2^k rows."""
+    out = np.empty((size, Z.shape[1]), Z.dtype)
+    _spread(Z, np.uint64(seed), np.uint64(weight), srht.permutation(seed, place, 0, size), out)
+    return out
+
+
+@njit(parallel=True, cache=True)
+def _pool(Y, seed, weight, rows, out):
+    height, size = out.shape[0], Y.shape[0]
+    for r in prange(height):
+        for p in range(-(-r * size // height), -(-(r + 1) * size // height)):
+            factor = _weight(seed, weight, p)
+            row = rows[p]
+            for j in range(Y.shape[1]):
+                out[r, j] += factor * Y[row, j]
+
+
+@njit(parallel=True, cache=True)
+def _spread(Z, seed, weight, rows, out):
+    for p in prange(rows.size):
+        factor = _weight(seed, weight, p)
+        r = p * Z.shape[0] // rows.size
+        for j in range(Z.shape[1]):
+            out[rows[p], j] = factor * Z[r, j]
+
+
+@njit(cache=True)
+def _weight(seed, stream, p):
+    words = philox.cpu_words(seed, stream, np.uint64(p), np.uint64(0))
+    radius, angle = dense.polar(words[0], words[1])
+    return radius * math.cos(angle)
+
+
+apply = Kernel(reference, cpu)
+spread = Kernel(spread_reference, spread_cpu)
