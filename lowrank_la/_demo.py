@@ -92,7 +92,7 @@ def restore_squares(photograph: np.ndarray, seen: np.ndarray) -> Restoration:
 
     def lay_out(image: np.ndarray) -> np.ndarray:
         windows = np.lib.stride_tricks.sliding_window_view(image, (SIDE, SIDE), axis=(0, 1))[::STEP, ::STEP]
-        return windows.reshape(places[0] * places[1], -1).astype(np.float32)
+        return windows.reshape(places[0] * places[1], -1)
 
     def back(table: np.ndarray) -> np.ndarray:
         total, count = np.zeros(photograph.shape), np.zeros(photograph.shape)
@@ -108,7 +108,7 @@ def restore_squares(photograph: np.ndarray, seen: np.ndarray) -> Restoration:
 
 
 def _restore(photograph: np.ndarray, seen: np.ndarray, lay_out: Callable, back: Callable) -> Restoration:
-    table = lay_out(seen)
+    table = lay_out(seen).astype(np.float32)
     start = time.perf_counter()
     model = complete(table, RANK, rng=SEED)
     seconds = time.perf_counter() - start
