@@ -60,7 +60,7 @@ def _exact_products(A, B, w):
         return M, C
     left, right = _slices(A), _slices(np.hstack([A, B]))
     weights = _slices(w[:, None])
-    total = 0
+    total = np.full((A.shape[1], A.shape[1] + B.shape[1]), mpmath.mpf(0), dtype=object)
     for lw, sw in weights:
         for la, sa in left:
             P = (la * lw).astype(np.float64)

@@ -34,7 +34,7 @@ def close(x, expected, tolerance=1e-12):
     method=st.sampled_from(["auto", *STABLE]),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_as_small_a_gradient_as_qr(d, extra, log_cond, log_noise, method, seed):
     A, b = oracles.problem(d + extra, d, cond=10**log_cond, noise=10**log_noise, seed=seed)
     result = sketch_lstsq(A, b, method=method, rng=seed)
@@ -94,7 +94,7 @@ def test_every_backend_gives_the_same_answer(method, backend):
     expected = sketch_lstsq(A, b, method=method, rng=5)
     result = sketch_lstsq(backend.array(A), backend.array(b), method=method, rng=5)
     close(backend.numpy(result.x), expected.x, 1e-11)
-    np.testing.assert_allclose(backend.numpy(result.x_bound), expected.x_bound, rtol=1e-2, atol=1e-30)
+    assert (abs(backend.numpy(result.x) - expected.x) <= backend.numpy(result.x_bound) + expected.x_bound).all()
     assert isinstance(result.residual_norm, float)
 
 
@@ -331,13 +331,26 @@ def test_extreme_units(method, size_A, size_b):
 
 def test_a_huge_row_and_tiny_columns():
     A, b = oracles.problem(1500, 6, cond=10)
-    A[3] *= 1e150
-    b[3] *= 1e150
-    A[:, 2] *= 1e-140
+    A[3] *= 1e6
+    b[3] *= 1e6
+    expected = oracles.solve(A, b)
+    A[:, 2] *= 2.0**-460
+    expected[2] *= 2.0**460
     for method in STABLE:
         result = sketch_lstsq(A, b, method=method, rng=0)
+        np.testing.assert_allclose(result.x, expected, rtol=1e-6)
+        assert (abs(result.x - expected) <= result.x_bound).all()
+
+
+def test_rows_beyond_the_range_of_squares():
+    A, b = oracles.problem(1500, 6, cond=10)
+    A[3] *= 1e200
+    b[3] *= 1e200
+    for method in STABLE:
+        with pytest.warns(ConvergenceWarning, match="rank 1 of 6"):
+            result = sketch_lstsq(A, b, method=method, rng=0)
         assert np.isfinite(result.x).all()
-        assert result.rank <= 6
+        np.testing.assert_allclose(A[3] @ result.x, b[3], rtol=1e-12)
 
 
 @given(seed=st.integers(0, 100), log_c=st.integers(-30, 30), log_d=st.integers(-30, 30))

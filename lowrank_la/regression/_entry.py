@@ -129,14 +129,14 @@ def enter(A: Any, b: Any, weights: Any, ridge: float) -> Entry:
     """
     ridge = _checks.real(NAME, "ridge", ridge, 0)
     if _arrays.is_operator(A):
-        kind, door, parts = _enter_operator(A, b, weights)
+        kind, door, parts = _enter_operator(A, b)
     elif _arrays.is_row_blocks(A) and not _is_table(A):
-        kind, door, parts = _enter_blocks(A, b, weights)
+        kind, door, parts = _enter_blocks(A, b)
     else:
-        door, parts = _arrays.enter(NAME, A=A, b=b, weights=weights)
+        door, parts = _arrays.enter(NAME, A=A, b=b)
         _checks.ndim(NAME, "A", parts[0], 2)
         kind = "sparse" if _arrays.is_sparse(A) else "dense"
-    A, b, weights = parts
+    A, b = parts
     if _arrays.is_sparse(b):
         raise TypeError(f"{NAME}: b must be a dense array; got {type(b).__name__}")
     xp = _arrays.namespace(b)
@@ -152,7 +152,7 @@ def enter(A: Any, b: Any, weights: Any, ridge: float) -> Entry:
     d = A.shape[1] if hasattr(A, "shape") else A.columns
     rows_type = OperatorRows if kind == "operator" else BlockRows
     unit = _unit(B)
-    rows: Rows = rows_type(A, B if unit == 1 else B / unit, _scale(xp, weights, B.shape[0]), (B.shape[0], d))
+    rows: Rows = rows_type(A, B if unit == 1 else B / unit, _scale(weights, B), (B.shape[0], d))
     return Entry(Problem(rows, ridge), door, kind, unit, vector, split)
 
 
@@ -161,11 +161,11 @@ def _is_table(A: Any) -> bool:
     return isinstance(A, list | tuple) and all(_arrays.is_array(row) and row.ndim < 2 for row in A)
 
 
-def _enter_operator(A: Any, b: Any, weights: Any) -> tuple[str, Door, list[Any]]:
-    door, [b, weights] = _arrays.enter(NAME, b=b, weights=weights)
+def _enter_operator(A: Any, b: Any) -> tuple[str, Door, list[Any]]:
+    door, [b] = _arrays.enter(NAME, b=b)
     if str(getattr(A, "dtype", "")).startswith("complex"):
         door = replace(door, dtype=door.xp.complex128)
-    return "operator", door, [A, b, weights]
+    return "operator", door, [A, b]
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class _Blocks:
             raise ValueError(f"{NAME}: A must have {self.rows} rows in all blocks together, as many as b; got {more}")
 
 
-def _enter_blocks(A: Any, b: Any, weights: Any) -> tuple[str, Door, list[Any]]:
+def _enter_blocks(A: Any, b: Any) -> tuple[str, Door, list[Any]]:
     once = not callable(A) and iter(A) is A
     blocks = iter(A() if callable(A) else A)
     first = next(blocks, None)
@@ -201,10 +201,10 @@ def _enter_blocks(A: Any, b: Any, weights: Any) -> tuple[str, Door, list[Any]]:
         raise ValueError(f"{NAME}: A must have at least one block of rows; got none")
     if _arrays.is_row_blocks(b):
         b = _joined(b)
-    door, [first, b, weights] = _arrays.enter(NAME, A=first, b=b, weights=weights)
+    door, [first, b] = _arrays.enter(NAME, A=first, b=b)
     _checks.ndim(NAME, "blocks of A", first, 2)
     source = (lambda: itertools.chain([first], blocks)) if once else (A if callable(A) else lambda: A)
-    return ("stream" if once else "blocks"), door, [_Blocks(source, first.shape[1], b.shape[0]), b, weights]
+    return ("stream" if once else "blocks"), door, [_Blocks(source, first.shape[1], b.shape[0]), b]
 
 
 def _joined(b: Any) -> Array:
@@ -212,8 +212,8 @@ def _joined(b: Any) -> Array:
     return _arrays.namespace(*parts).concat(parts)
 
 
-def _scale(xp: Any, weights: Array | None, n: int) -> Array | None:
-    """Return square roots of the weights.
+def _scale(weights: Any, B: Array) -> Array | None:
+    """Return square roots of the weights, in the precision of B.
 
     Raises
     ------
@@ -222,10 +222,12 @@ def _scale(xp: Any, weights: Array | None, n: int) -> Array | None:
     """
     if weights is None:
         return None
-    _checks.real_dtype(NAME, "weights", weights)
-    _checks.shape(NAME, "weights", weights, (n,))
+    xp = _arrays.namespace(B)
+    weights = _checks.real_dtype(NAME, "weights", _arrays.beside(NAME, "weights", weights, B))
+    _checks.shape(NAME, "weights", weights, (B.shape[0],))
+    weights = xp.astype(weights, _arrays.real_dtype(xp, B.dtype), copy=False)
     _checks.finite(NAME, "weights", weights)
-    if n and bool(xp.any(weights < 0)):
+    if B.shape[0] and bool(xp.any(weights < 0)):
         raise ValueError(f"{NAME}: weights must be at least 0; got {float(xp.min(weights)):g}")
     return xp.sqrt(weights)
 

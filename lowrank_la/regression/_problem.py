@@ -69,14 +69,25 @@ class BlockRows:
         return 2.0**-24 * (kernels.whiten.FLUSH * kernels.whiten.TILE + 8)
 
     def gradient(self, X: Array, fine: bool) -> tuple[Array, Array]:
-        dense = kernels.fine_gradient.gradient if fine else kernels.residual.gradient
+        if fine:
+            return self._fine_gradient(X)
+        dense = kernels.residual.gradient
         return _sums((_sparse_gradient if _arrays.is_sparse(A) else dense)(A, X, B, s) for _, A, B, s in self._blocks())
+
+    def _fine_gradient(self, X: Array) -> tuple[Array, Array]:
+        """Keep both parts of the gradient until all blocks are in: it is much smaller than its parts."""
+        kernel = kernels.fine_gradient
+        g, r2 = None, 0.0
+        for _, A, B, s in self._blocks():
+            *part, squares = (kernel.csr if _arrays.is_sparse(A) else kernel.gradient)(A, X, B, s)
+            g, r2 = tuple(part) if g is None else kernel.add(g, part), r2 + squares
+        return g[0] + g[1], r2
 
     def gradient_rounding(self, fine: bool) -> tuple[float, float]:
         n, d = self.shape
         if fine and _arrays.is_array(self.A):
             return gamma(3 * d + 10) ** 2, gamma(kernels.fine_gradient.sum_length(self.A, self.B.shape[1])) ** 2
-        if fine and not _arrays.is_sparse(self.A):
+        if fine:
             return gamma(3 * d + 10) ** 2, gamma(3 * n + 20) ** 2
         return gamma(d + 8), gamma(n + 8)
 
