@@ -39,7 +39,8 @@ def _apply(entries, F, span, k, kept, v, target, out):
     """
     panel, one, s, negative, sums = kept
     begin, end, step, ready = span
-    negative[:k] = -v
+    for a in range(k):
+        negative[a] = -v[a]
     negative[k] = target
     square = 0.0
     for first in range(begin, end, len(panel) * step):
@@ -110,16 +111,21 @@ def _start_row(entries, F, i, k, kept):
 
 @njit(cache=True)
 def _diagonal(entries, F, span, k, kept, out):
-    """Put the squared lengths of the columns of A into out."""
+    """Put the squared lengths of the columns of A into out; give their mean."""
     panel = kept[0]
     begin, end, step, ready = span
-    out[:] = 0
+    for a in range(k):
+        out[a] = 0.0
     for first in range(begin, end, len(panel) * step):
         last = min(first + len(panel) * step, end)
         count = -(-(last - first) // step) if ready else gather(entries, F, first, last, step, k, panel, kept[1])
         for t in range(count):
             for a in range(k):
                 out[a] += np.float64(panel[t, a]) * panel[t, a]
+    mean = 0.0
+    for a in range(k):
+        mean += out[a] / k
+    return mean
 
 
 @njit(cache=True)
@@ -140,105 +146,136 @@ def _precondition(L, exact, r, z):
 
 
 @njit(cache=True)
-def _conjugate_gradients(entries, F, span, k, kept, penalty, L, exact, steps, tolerance, x, work):
+def _conjugate_gradients(entries, F, span, k, kept, fixed, L, exact, steps, tolerance, x, work):
     """Take conjugate-gradient steps from x; give (relative residual left, objective)."""
     r, z, p, q = work
-    r[:] = -(penalty @ x)
-    _apply(entries, F, span, k, kept, x, 1.0, r)
-    _precondition(L, exact, r, z)
-    p[:] = z
-    rz = np.dot(r, z)
-    q[:], z[:] = 0, 0
+    for a in range(k):
+        z[a] = q[a] = 0.0
     _apply(entries, F, span, k, kept, z, 1.0, q)
     _precondition(L, exact, q, z)
-    whole = np.dot(q, z)
+    whole = _dot(q, z)
+    _penalty_times(fixed, x, r)
+    _apply(entries, F, span, k, kept, x, 1.0, r)
+    _precondition(L, exact, r, z)
+    rz = _dot(r, z)
+    for a in range(k):
+        p[a] = z[a]
     for _ in range(steps):
         if not rz > tolerance * whole:
             break
-        q[:] = -(penalty @ p)
+        _penalty_times(fixed, p, q)
         _apply(entries, F, span, k, kept, p, 0.0, q)
-        curvature = -np.dot(p, q)
+        curvature = -_dot(p, q)
         if not curvature > 0:
             break
-        x += (rz / curvature) * p
-        r += (rz / curvature) * q
+        for a in range(k):
+            x[a] += rz / curvature * p[a]
+            r[a] += rz / curvature * q[a]
         _precondition(L, exact, r, z)
-        previous, rz = rz, np.dot(r, z)
-        p[:] = z + (rz / previous) * p
-    q[:] = 0
-    square = _apply(entries, F, span, k, kept, x, 1.0, q)
-    return (np.sqrt(rz / whole) if whole > 0 else 0.0), square + np.dot(x, penalty @ x)
+        previous, rz = rz, _dot(r, z)
+        for a in range(k):
+            p[a] = z[a] + rz / previous * p[a]
+    _penalty_times(fixed, x, q)
+    fit = -_dot(x, q)
+    return (np.sqrt(rz / whole) if whole > 0 else 0.0), fit + _apply(entries, F, span, k, kept, x, 1.0, q)
 
 
 @njit(cache=True)
-def _penalty_of(i, k, penalty, floor):
+def _dot(x, y):
+    total = 0.0
+    for a in range(len(x)):
+        total += x[a] * y[a]
+    return total
+
+
+@njit(cache=True)
+def _penalty_times(fixed, x, out):
+    """Put -(penalty x) into out."""
+    for a in range(len(x)):
+        out[a] = 0.0
+        for b in range(len(x)):
+            out[a] -= fixed[a, b] * x[b]
+
+
+@njit(cache=True)
+def _write_penalty(i, k, penalty, floor, out):
     """Write out the penalty of a row as a matrix."""
-    out = penalty.gram.copy()
     for a in range(k):
+        for b in range(k):
+            out[a, b] = penalty.gram[a, b]
         out[a, a] += penalty.ridge[i] * penalty.metric[a] + floor
-    return out
+
+
+@njit(cache=True)
+def _vectors(k):
+    """Allocate the vectors of the iteration."""
+    return np.zeros(k), np.zeros(k), np.zeros(k), np.zeros(k)
 
 
 @njit(parallel=True, cache=True)
 def plain(entries, penalty, F, height, parts, steps, X, loss, residual):
     """Improve all rows by `steps` steps with a diagonal preconditioner."""
+    for p in prange(len(parts) - 1):
+        _plain_rows(entries, penalty, F, height, parts[p], parts[p + 1], steps, X, loss, residual)
+
+
+@njit(cache=True)
+def _plain_rows(entries, penalty, F, height, first, last, steps, X, loss, residual):
     k = X.shape[1]
-    for part in prange(len(parts) - 1):
-        kept = _kept_scratch(F, height)
-        work = np.zeros((4, k))
-        vectors = (work[0], work[1], work[2], work[3])
-        x, diagonal, L = np.zeros(k), np.zeros(k), np.zeros((k, k))
-        for i in range(parts[part], parts[part + 1]):
-            span = _start_row(entries, F, i, k, kept)
-            _diagonal(entries, F, span, k, kept, diagonal)
-            if not diagonal.any():
-                X[i] = 0
-                continue
-            floor = floor_of(span[1] - span[0], k, diagonal.mean(), penalty.ridge[i], penalty)
-            fixed = _penalty_of(i, k, penalty, floor)
+    kept, work = _kept_scratch(F, height), _vectors(k)
+    diagonal, L, fixed = np.zeros(k), np.zeros((k, k)), np.zeros((k, k))
+    for i in range(first, last):
+        span = _start_row(entries, F, i, k, kept)
+        mean = _diagonal(entries, F, span, k, kept, diagonal)
+        if not mean > 0:
             for a in range(k):
-                L[a, a] = 1 / np.sqrt(diagonal[a] + fixed[a, a])
-                x[a] = X[i, a]
-            residual[i], loss[i] = _conjugate_gradients(entries, F, span, k, kept, fixed, L, False, steps, 0.0, x, vectors)
-            X[i] = x
+                X[i, a] = 0.0
+            continue
+        _write_penalty(i, k, penalty, floor_of(span[1] - span[0], k, mean, penalty.ridge[i], penalty), fixed)
+        for a in range(k):
+            L[a, a] = 1 / np.sqrt(diagonal[a] + fixed[a, a])
+        residual[i], loss[i] = _conjugate_gradients(entries, F, span, k, kept, fixed, L, False, steps, 0.0, X[i], work)
 
 
 @njit(parallel=True, cache=True)
 def sketched(entries, penalty, F, height, small, parts, steps, warm, X, loss, pivot, residual):
     """Improve all rows by at most `steps` steps, preconditioned by a sketch of their regressors."""
+    places = _sketch_places(len(F), HEIGHT * X.shape[1])
+    for p in prange(len(parts) - 1):
+        _sketched_rows(entries, penalty, F, height, small, places, parts[p], parts[p + 1], steps, warm, X, loss, pivot, residual)
+
+
+@njit(cache=True)
+def _sketched_rows(entries, penalty, F, height, small, places, first, last, steps, warm, X, loss, pivot, residual):
     k = X.shape[1]
-    places = _sketch_places(len(F), HEIGHT * k)
-    for part in prange(len(parts) - 1):
-        kept, scratch = _kept_scratch(F, height), scratch_for(F, small)
-        sketch = np.zeros((-(-HEIGHT * k // ZETA) * ZETA, F.shape[1]), F.dtype)
-        work = np.zeros((4, k))
-        vectors = (work[0], work[1], work[2], work[3])
-        x, G = np.zeros(k), np.zeros((k + 1, k + 1, 1))
-        for i in range(parts[part], parts[part + 1]):
-            span = _start_row(entries, F, i, k, kept)
-            if (span[1] - span[0]) // span[2] >= SKETCHED * k:
-                _sketch_gram(entries, F, span, k, kept, places, sketch, scratch[2], G)
-            else:
-                G[:] = 0
-                add_gram(entries, F, span[0], span[1], span[2], k, scratch, G, 0)
-            mean = 0.0
+    kept, scratch, work = _kept_scratch(F, height), scratch_for(F, small), _vectors(k)
+    sketch = np.zeros((-(-HEIGHT * k // ZETA) * ZETA, F.shape[1]), F.dtype)
+    G, L, fixed = np.zeros((k + 1, k + 1, 1)), np.zeros((k, k)), np.zeros((k, k))
+    for i in range(first, last):
+        span = _start_row(entries, F, i, k, kept)
+        if (span[1] - span[0]) // span[2] >= SKETCHED * k:
+            _sketch_gram(entries, F, span, k, kept, places, sketch, scratch[2], G)
+        else:
+            G[:] = 0
+            add_gram(entries, F, span[0], span[1], span[2], k, scratch, G, 0)
+        mean = 0.0
+        for a in range(k):
+            mean += G[a, a, 0] / k
+        if not mean > 0:
+            pivot[i] = 0.0
             for a in range(k):
-                mean += G[a, a, 0] / k
-            if not mean > 0:
-                X[i], pivot[i] = 0, 0
-                continue
-            floor = floor_of(span[1] - span[0], k, mean, penalty.ridge[i], penalty)
-            fixed = _penalty_of(i, k, penalty, floor)
-            pivot[i] = _factor(G[:, :, 0], k, fixed, floor)
-            if span[1] - span[0] < k:
-                pivot[i] = 0.0
+                X[i, a] = 0.0
+            continue
+        floor = floor_of(span[1] - span[0], k, mean, penalty.ridge[i], penalty)
+        _write_penalty(i, k, penalty, floor, fixed)
+        pivot[i] = _factor(G, k, fixed, floor, L)
+        if span[1] - span[0] < k:
+            pivot[i] = 0.0
+        if not warm:
             for a in range(k):
-                x[a] = X[i, a]
-            if not warm:
-                _precondition(G[:k, :k, 0], True, G[k, :k, 0], x)
-            tolerance = penalty.tiny**2
-            residual[i], loss[i] = _conjugate_gradients(entries, F, span, k, kept, fixed, G[:k, :k, 0], True, steps, tolerance, x, vectors)
-            X[i] = x
+                work[0][a] = G[k, a, 0]
+            _precondition(L, True, work[0], X[i])
+        residual[i], loss[i] = _conjugate_gradients(entries, F, span, k, kept, fixed, L, True, steps, penalty.tiny**2, X[i], work)
 
 
 @njit(cache=True)
@@ -277,18 +314,17 @@ def _sketch_gram(entries, F, span, k, kept, places, sketch, sums, G):
 
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _factor(G, k, penalty, floor):
-    """Factor G + penalty in place, 1 / L_aa on the diagonal; give the smallest relative pivot without the penalty."""
+def _factor(G, k, fixed, floor, L):
+    """Factor G[:, :, 0] + fixed = L L^T, with 1 / L_aa on the diagonal; give the smallest relative pivot without `fixed`."""
     worst = 1.0
     for a in range(k):
-        own = G[a, a]
         for b in range(a + 1):
-            total = G[a, b] + penalty[a, b]
+            total = G[a, b, 0] + fixed[a, b]
             for c in range(b):
-                total -= G[a, c] * G[b, c]
+                total -= L[a, c] * L[b, c]
             if b < a:
-                G[a, b] = total * G[b, b]
+                L[a, b] = total * L[b, b]
             else:
-                worst = min(worst, (total - penalty[a, a]) / own if own > 0 else 0.0)
-                G[a, a] = 1 / np.sqrt(max(total, floor))
+                worst = min(worst, (total - fixed[a, a]) / G[a, a, 0] if G[a, a, 0] > 0 else 0.0)
+                L[a, a] = 1 / np.sqrt(max(total, floor))
     return max(worst, 0.0)

@@ -63,8 +63,9 @@ def _invert_root(G, c, own, added, floor, worst):
 def back_substitute(G, k, x):
     """Solve L^T x = L^-1 h from what `factor` left; x is (k, LANES)."""
     row = G.shape[1] * LANES
-    x[:] = G[k, :k]
     for a in range(k - 1, -1, -1):
+        for lane in range(LANES):
+            x[a, lane] = G[k, a, lane]
         below = (a + 1) * row + a * LANES
         _single(k - 1 - a, G, below, 0, row, x, (a + 1) * LANES, 0, LANES, x, a * LANES, 0, G, a * row + a * LANES)
 
@@ -72,61 +73,82 @@ def back_substitute(G, k, x):
 @njit(parallel=True, cache=True)
 def cholesky(entries, penalty, F, heavy, height, parts, order, X, loss, pivot):
     """Solve all rows by Cholesky."""
-    k = X.shape[1]
     for p in prange(len(parts) - 1):
-        scratch, ones = scratch_for(F, height), np.ones(LANES)
-        G, own, added, x = np.zeros((order, order, LANES)), np.zeros((k, LANES)), np.zeros((k, LANES)), np.zeros((k, LANES))
-        floor, worst = np.ones(LANES), np.ones(LANES)
-        for first in range(parts[p], parts[p + 1], LANES):
-            last = min(first + LANES, parts[p + 1])
-            load_batch(entries, penalty, F, heavy, (first, last), k, scratch, G, own, added, floor)
-            factor(G, k, own, added, floor, ones, worst)
-            back_substitute(G, k, x)
-            for i in range(first, last):
-                pivot[i] = worst[i - first] if entries.indptr[i + 1] - entries.indptr[i] >= k else 0.0
-                loss[i] = max(G[k, k, i - first], 0.0)
-                X[i] = x[:, i - first]
+        _cholesky_rows(entries, penalty, F, heavy, height, parts[p], parts[p + 1], order, X, loss, pivot)
+
+
+@njit(cache=True)
+def _cholesky_rows(entries, penalty, F, heavy, height, begin, end, order, X, loss, pivot):
+    k = X.shape[1]
+    scratch, ones = scratch_for(F, height), np.ones(LANES)
+    G, own, added, x = np.zeros((order, order, LANES)), np.zeros((k, LANES)), np.zeros((k, LANES)), np.zeros((k, LANES))
+    floor, worst = np.ones(LANES), np.ones(LANES)
+    for first in range(begin, end, LANES):
+        last = min(first + LANES, end)
+        load_batch(entries, penalty, F, heavy, first, last, k, scratch, G, own, added, floor)
+        factor(G, k, own, added, floor, ones, worst)
+        back_substitute(G, k, x)
+        for i in range(first, last):
+            pivot[i] = worst[i - first] if entries.indptr[i + 1] - entries.indptr[i] >= k else 0.0
+            loss[i] = max(G[k, k, i - first], 0.0)
+            for a in range(k):
+                X[i, a] = x[a, i - first]
 
 
 @njit(parallel=True, cache=True)
 def nonnegative(entries, penalty, F, heavy, height, parts, order, rounds, X, loss):
     """Improve all rows by coordinate descent on x >= 0."""
-    k = X.shape[1]
     for p in prange(len(parts) - 1):
-        scratch = scratch_for(F, height)
-        G, own, added, x = np.zeros((order, order, LANES)), np.zeros((k, LANES)), np.zeros((k, LANES)), np.zeros((k, LANES))
-        floor, gradient = np.ones(LANES), np.zeros((k, LANES))
-        for first in range(parts[p], parts[p + 1], LANES):
-            last = min(first + LANES, parts[p + 1])
-            load_batch(entries, penalty, F, heavy, (first, last), k, scratch, G, own, added, floor)
-            x[:] = 0
-            for i in range(first, last):
-                for a in range(k):
-                    x[a, i - first] = max(X[i, a], 0.0) if own[:, i - first].any() else 0.0
-            _descend(G, k, x, gradient, rounds)
-            for i in range(first, last):
-                loss[i] = max(_objective(G, k, x, gradient, i - first), 0.0)
-                X[i] = x[:, i - first]
+        _nonnegative_rows(entries, penalty, F, heavy, height, parts[p], parts[p + 1], order, rounds, X, loss)
 
 
 @njit(cache=True)
-def _descend(G, k, x, gradient, rounds):
-    """Minimise over one coordinate after the other; leave h - G x in `gradient`."""
-    row = G.shape[1] * LANES
-    ones = np.ones(LANES)
-    for a in range(k):
-        G[a, a] = np.where(G[a, a] > 0, G[a, a], 1.0)
-        for b in range(a):
-            G[b, a] = G[a, b]
+def _nonnegative_rows(entries, penalty, F, heavy, height, begin, end, order, rounds, X, loss):
+    k = X.shape[1]
+    scratch, ones = scratch_for(F, height), np.ones(LANES)
+    G, own, added, x = np.zeros((order, order, LANES)), np.zeros((k, LANES)), np.zeros((k, LANES)), np.zeros((k, LANES))
+    floor, gradient = np.ones(LANES), np.zeros((k, LANES))
+    for first in range(begin, end, LANES):
+        last = min(first + LANES, end)
+        load_batch(entries, penalty, F, heavy, first, last, k, scratch, G, own, added, floor)
+        x[:] = 0
+        for i in range(first, last):
+            for a in range(k):
+                x[a, i - first] = max(X[i, a], 0.0)
+        _descend(G, k, own, x, gradient, ones, rounds)
+        for i in range(first, last):
+            loss[i] = max(_objective(G, k, x, gradient, i - first), 0.0)
+            for a in range(k):
+                X[i, a] = x[a, i - first]
+
+
+@njit(cache=True)
+def _descend(G, k, own, x, gradient, ones, rounds):
+    """Minimise over one coordinate after the other; leave h - G x in `gradient`. Rows without data become 0."""
+    for lane in range(LANES):
+        total = 0.0
+        for a in range(k):
+            total += own[a, lane]
+            G[a, a, lane] = G[a, a, lane] if G[a, a, lane] > 0 else 1.0
+            for b in range(a):
+                G[b, a, lane] = G[a, b, lane]
+        for a in range(k):
+            x[a, lane] = x[a, lane] if total > 0 else 0.0
     for _ in range(rounds):
         for a in range(k):
-            gradient[a] = G[k, a]
-            _single(k, G, a * row, 0, LANES, x, 0, 0, LANES, gradient, a * LANES, 0, ones, 0)
+            _slope(G, k, a, x, gradient, ones)
             for lane in range(LANES):
                 x[a, lane] = max(x[a, lane] + gradient[a, lane] / G[a, a, lane], 0.0)
     for a in range(k):
-        gradient[a] = G[k, a]
-        _single(k, G, a * row, 0, LANES, x, 0, 0, LANES, gradient, a * LANES, 0, ones, 0)
+        _slope(G, k, a, x, gradient, ones)
+
+
+@njit(cache=True)
+def _slope(G, k, a, x, gradient, ones):
+    """Put entry a of h - G x into `gradient`."""
+    for lane in range(LANES):
+        gradient[a, lane] = G[k, a, lane]
+    _single(k, G, a * G.shape[1] * LANES, 0, LANES, x, 0, 0, LANES, gradient, a * LANES, 0, ones, 0)
 
 
 @njit(cache=True)

@@ -144,7 +144,7 @@ def scratch_for(F, height):
 
 
 @njit(cache=True)
-def load_batch(entries, penalty, F, heavy, rows, k, scratch, G, own, added, floor):
+def load_batch(entries, penalty, F, heavy, first, last, k, scratch, G, own, added, floor):
     """Form the penalised Gram matrices of a run of rows, one a lane.
 
     `own` and `added` (k, LANES) get the diagonals of the data and of the penalties,
@@ -153,14 +153,24 @@ def load_batch(entries, penalty, F, heavy, rows, k, scratch, G, own, added, floo
     G[:] = 0
     own[:] = 0
     floor[:] = 1
-    for lane in range(rows[1] - rows[0]):
-        i = rows[0] + lane
+    for lane in range(last - first):
+        i = first + lane
         begin, end = entries.indptr[i], entries.indptr[i + 1]
         if end - begin > HEAVY:
-            G[: k + 1, : k + 1, lane] = heavy.grams[np.searchsorted(heavy.rows, i)]
+            _take_heavy(heavy, i, k, G, lane)
         else:
             add_gram(entries, F, begin, end, step_of(end - begin, entries.stride, k), k, scratch, G, lane)
         floor[lane] = _penalise(G, lane, end - begin, k, penalty.ridge[i], penalty, own, added)
+
+
+@njit(cache=True)
+def _take_heavy(heavy, i, k, G, lane):
+    r = 0
+    while heavy.rows[r] < i:
+        r += 1
+    for a in range(k + 1):
+        for b in range(a + 1):
+            G[a, b, lane] = heavy.grams[r, a, b]
 
 
 @njit(cache=True)
@@ -198,6 +208,8 @@ def heavy_rows(entries: Entries, F: np.ndarray, k: int, height: int) -> Heavy:
     """Sum the Gram matrices of the heavy rows, chunk by chunk in a fixed order."""
     degree = np.diff(entries.indptr)
     rows = np.flatnonzero(degree > HEAVY)
+    if not len(rows):
+        return Heavy(rows, np.zeros((0, k + 1, k + 1)))
     chunks = [(r, b) for r, i in enumerate(rows) for b in range(entries.indptr[i], entries.indptr[i + 1], HEAVY)]
     table = np.array(chunks, np.int64).reshape(-1, 2)
     grams = np.zeros((len(rows), k + 1, k + 1))
@@ -209,8 +221,13 @@ def heavy_rows(entries: Entries, F: np.ndarray, k: int, height: int) -> Heavy:
 def _chunk_grams(entries, F, k, height, rows, begins):
     grams = np.zeros((len(rows), k + 1, k + 1, 1))
     for c in prange(len(rows)):
-        begin, end = entries.indptr[rows[c]], entries.indptr[rows[c] + 1]
-        step = step_of(end - begin, entries.stride, k)
-        first = begin + -(-(begins[c] - begin) // step) * step
-        add_gram(entries, F, first, min(begins[c] + HEAVY, end), step, k, scratch_for(F, height), grams[c], 0)
+        _chunk_gram(entries, F, k, height, rows[c], begins[c], grams[c])
     return grams[:, :, :, 0]
+
+
+@njit(cache=True)
+def _chunk_gram(entries, F, k, height, i, chunk, G):
+    begin, end = entries.indptr[i], entries.indptr[i + 1]
+    step = step_of(end - begin, entries.stride, k)
+    first = begin + -(-(chunk - begin) // step) * step
+    add_gram(entries, F, first, min(chunk + HEAVY, end), step, k, scratch_for(F, height), G, 0)

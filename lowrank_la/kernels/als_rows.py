@@ -30,7 +30,11 @@ References
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
@@ -124,22 +128,29 @@ def reference(
     """
     xp = _arrays.namespace(values, F)
     panel, y, w = _padded(xp, values, indices, indptr, F, offset, weights, stride)
-    k = F.shape[1]
-    weighted = panel * w[..., None]
-    normal = xp.matrix_transpose(weighted) @ panel
-    rhs = xp.sum(weighted * y[..., None], axis=1)
-    square = xp.sum(w * y * y, axis=1)
-    diagonal = xp.sum(weighted * panel, axis=1)
+    joint = xp.concat([panel, y[..., None]], axis=2)
+    G = xp.matrix_transpose(joint * w[..., None]) @ joint
+    penalty = (ridge, metric, gram)
+    return _solve_normal(xp, G, indptr[1:] - indptr[:-1], start, penalty, method, steps, F.dtype, float(xp.finfo(xp.float64).eps))
+
+
+def _solve_normal(
+    xp: Any, G: Array, degree: Array, start: Array | None, penalty: tuple, method: str, steps: int, dtype: Any, eps: float
+) -> Rows:
+    """Solve all rows from their Gram matrices (m, k + 1, k + 1) of regressors and targets, formed to relative accuracy eps."""
+    k = G.shape[-1] - 1
+    normal, rhs, square = G[:, :k, :k], G[:, k, :k], G[:, k, k]
+    diagonal = xp.linalg.diagonal(normal)
     scale = xp.sum(diagonal, axis=-1) / k
-    normal = _penalised(xp, normal, scale, indptr[1:] - indptr[:-1], ridge, metric, gram)
+    normal = _penalised(xp, normal, scale, degree, *penalty, eps)
     x0 = xp.zeros_like(rhs) if start is None else xp.astype(start, xp.float64)
     x, residual = _SOLVERS[method](xp, normal, rhs, xp.where(scale[:, None] > 0, x0, xp.zeros_like(x0)), steps)
     x = xp.where(scale[:, None] > 0, x, xp.zeros_like(x))
     loss = square - 2 * xp.sum(rhs * x, axis=1) + xp.sum(x * _times(normal, x), axis=1)
-    direct = method in {"chol", "sketch"}
-    pivot = _smallest_pivot(xp, normal, diagonal) if direct else xp.ones_like(loss)
-    pivot = xp.where(indptr[1:] - indptr[:-1] < k, xp.zeros_like(pivot), pivot) if direct else pivot
-    return Rows(xp.astype(x, F.dtype), xp.maximum(loss, xp.zeros_like(loss)), pivot, residual)
+    pivot = xp.ones_like(loss)
+    if method in {"chol", "sketch"}:
+        pivot = xp.where(degree < k, xp.zeros_like(loss), _smallest_pivot(xp, normal, diagonal))
+    return Rows(xp.astype(x, dtype), xp.maximum(loss, xp.zeros_like(loss)), pivot, residual)
 
 
 def _padded(xp: Any, values: Array, indices: Array, indptr: Array, F: Array, offset: Any, weights: Any, stride: int) -> tuple:
@@ -166,9 +177,9 @@ def _padded(xp: Any, values: Array, indices: Array, indptr: Array, F: Array, off
     return xp.reshape(panel, (*inside.shape, F.shape[1])), xp.reshape(y, inside.shape), w
 
 
-def _penalised(xp: Any, normal: Array, scale: Array, degree: Array, ridge: Any, metric: Any, gram: Any) -> Array:
+def _penalised(xp: Any, normal: Array, scale: Array, degree: Array, ridge: Any, metric: Any, gram: Any, eps: float) -> Array:
     """Add the penalties and the ridge that keeps a row regular: for rows shorter than k the one that balances rounding and bias."""
-    k, eps = normal.shape[-1], float(xp.finfo(xp.float64).eps)
+    k = normal.shape[-1]
     eye = xp.eye(k, dtype=xp.float64, device=normal.device)
     short = eps**0.5 * scale - (0.0 if ridge is None else ridge)
     floor = xp.where(degree < k, xp.maximum(short, 2 * k**0.5 * eps * scale), 2 * k**0.5 * eps * scale)
@@ -257,4 +268,84 @@ def cpu(
     return Rows(*_als_cpu.solve(values, indices, indptr, F, **options, method=method, steps=steps, stride=stride, fast=fast))
 
 
-solve = Kernel(reference, cpu)
+CUDA_THREADS = 128
+CUDA_TILE = 16  # entries whose regressors lie in shared memory
+CUDA_WIDTH = 256  # longest row of regressors and target there: 32 KiB in float64
+CUDA_BYTES = 1 << 28  # Gram matrices held at once
+
+
+def cuda(
+    values: Array,
+    indices: Array,
+    indptr: Array,
+    F: Array,
+    *,
+    start: Array | None = None,
+    ridge: Array | None = None,
+    metric: Array | None = None,
+    gram: Array | None = None,
+    offset: Array | None = None,
+    weights: Array | None = None,
+    method: str = "chol",
+    steps: int = 3,
+    stride: int = 1,
+    fast: bool = False,
+) -> Rows:
+    """Form the Gram matrices, a block of threads each, and solve them with the batched routines of the library; see `reference`."""
+    xp = _arrays.namespace(values, F)
+    k, m = F.shape[1], indptr.shape[0] - 1
+    if k >= CUDA_WIDTH:
+        options = {"start": start, "ridge": ridge, "metric": metric, "gram": gram, "offset": offset, "weights": weights}
+        return reference(values, indices, indptr, F, **options, method=method, steps=steps, stride=stride, fast=fast)
+    dtype = xp.float32 if fast else xp.float64
+    none = xp.empty(0)
+    offset, weights = (none if x is None else x for x in (offset, weights))
+    height = max(1, CUDA_BYTES // (8 * (k + 1) ** 2))
+    runs = []
+    for first in range(0, max(m, 1), height):
+        rows = slice(first, min(first + height, m))
+        G = xp.zeros((rows.stop - first, k + 1, k + 1))
+        if G.shape[0] and values.shape[0]:
+            _cuda_gram(str(dtype.__name__))[G.shape[0], CUDA_THREADS](values, indices, indptr[first:], F, offset, weights, stride, G)
+        degree = indptr[first + 1 : rows.stop + 1] - indptr[first : rows.stop]
+        penalty = (None if ridge is None else ridge[rows], metric, gram)
+        warm = None if start is None else start[rows]
+        runs.append(_solve_normal(xp, G, degree, warm, penalty, method, steps, F.dtype, float(xp.finfo(dtype).eps)))
+    return Rows(*(xp.concat(parts) for parts in zip(*runs, strict=True)))
+
+
+@functools.cache
+def _cuda_gram(name: str):  # type: ignore[no-untyped-def]
+    global gpu  # a global, because the simulator swaps the globals of a kernel
+    from numba import cuda as gpu
+
+    tile, width, kind = CUDA_TILE, CUDA_WIDTH, getattr(np, name)
+
+    @gpu.jit
+    def gram(values, indices, indptr, F, offset, weights, stride, G):  # type: ignore[no-untyped-def]
+        """Put the Gram matrix of a row's regressors and targets into G[block]: products in the shared tile's dtype, sums in float64."""
+        shared = gpu.shared.array((tile, width), kind)
+        i, lane, k = gpu.blockIdx.x, gpu.threadIdx.x, F.shape[1]
+        begin, end = indptr[i], indptr[i + 1]
+        step = stride if end - begin >= 2 * k * stride else 1
+        used = (end - begin + step - 1) // step
+        for first in range(0, used, tile):
+            inside = min(tile, used - first)
+            for e in range(lane, inside * (k + 1), gpu.blockDim.x):
+                t = begin + (first + e // (k + 1)) * step
+                a, j = e % (k + 1), indices[t]
+                x = F[j, a] if a < k else values[t] - (offset[j] if offset.size else 0.0)
+                shared[e // (k + 1), a] = x * math.sqrt(weights[t]) if weights.size else x
+            gpu.syncthreads()
+            for e in range(lane, (k + 1) ** 2, gpu.blockDim.x):
+                a, b = e // (k + 1), e % (k + 1)
+                part = kind(0)
+                for s in range(inside):
+                    part += shared[s, a] * shared[s, b]
+                G[i, a, b] += part
+            gpu.syncthreads()
+
+    return gram
+
+
+solve = Kernel(reference, cpu, cuda)

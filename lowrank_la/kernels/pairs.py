@@ -6,6 +6,7 @@ A factorisation with biases is one with two more columns, [U, row bias, 1] and
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -216,7 +217,107 @@ def _squares(values, indices, indptr, U, V, offset, weights, parts, squares):
                 squares[i] += r * r * weights[t] if len(weights) else r * r
 
 
-predict = Kernel(_predict_reference, _predict_cpu)
-residual = Kernel(_residual_reference, _residual_cpu)
-gradient = Kernel(_gradient_reference, _gradient_cpu)
-squares = Kernel(_squares_reference, _squares_cpu)
+CUDA_THREADS = 64
+CUDA_BLOCKS = 4096
+
+
+def _predict_cuda(U: Array, V: Array, rows: Array, cols: Array) -> Array:
+    out = _arrays.namespace(U).empty(len(rows), dtype=U.dtype)
+    if len(rows):
+        _cuda_predict()[min(CUDA_BLOCKS, -(-len(rows) // CUDA_THREADS)), CUDA_THREADS](U, V, rows, cols, out)
+    return out
+
+
+def _residual_cuda(values: Array, indices: Array, indptr: Array, U: Array, V: Array, offset: Array | None = None) -> Array:
+    return _by_rows(values, indices, indptr, U, V, offset, None, (len(values), 0))[0]
+
+
+def _gradient_cuda(
+    values: Array, indices: Array, indptr: Array, U: Array, V: Array, offset: Array | None = None, weights: Array | None = None
+) -> tuple[Array, Array]:
+    return _by_rows(values, indices, indptr, U, V, offset, weights, (0, U.shape[1]))[1:]
+
+
+def _squares_cuda(
+    values: Array, indices: Array, indptr: Array, U: Array, V: Array, offset: Array | None = None, weights: Array | None = None
+) -> Array:
+    return _by_rows(values, indices, indptr, U, V, offset, weights, (0, 0))[2]
+
+
+def _by_rows(
+    values: Array, indices: Array, indptr: Array, U: Array, V: Array, offset: Any, weights: Any, wanted: tuple[int, int]
+) -> tuple[Array, Array, Array]:
+    """Launch a block per row; `wanted` says how many residuals and gradient columns to write: all or none."""
+    xp = _arrays.namespace(values)
+    m = len(indptr) - 1
+    out, G, squares = xp.empty(wanted[0], dtype=values.dtype), xp.zeros((m, wanted[1])), xp.zeros(m)
+    offset, weights = (xp.empty(0) if x is None else x for x in (offset, weights))
+    if m and len(values):
+        _cuda_rows()[min(CUDA_BLOCKS, m), CUDA_THREADS](values, indices, indptr, U, V, offset, weights, out, G, squares)
+    return out, G, squares
+
+
+@functools.cache
+def _cuda_predict():  # type: ignore[no-untyped-def]
+    global gpu  # a global, because the simulator swaps the globals of a kernel
+    from numba import cuda as gpu
+
+    @gpu.jit
+    def predict(U, V, rows, cols, out):  # type: ignore[no-untyped-def]
+        for t in range(gpu.grid(1), len(rows), gpu.gridsize(1)):
+            total = 0.0
+            for a in range(U.shape[1]):
+                total += np.float64(U[rows[t], a]) * np.float64(V[cols[t], a])
+            out[t] = total
+
+    return predict
+
+
+@functools.cache
+def _cuda_rows():  # type: ignore[no-untyped-def]
+    global gpu
+    from numba import cuda as gpu
+
+    threads = CUDA_THREADS
+
+    @gpu.jit
+    def by_rows(values, indices, indptr, U, V, offset, weights, out, G, squares):  # type: ignore[no-untyped-def]
+        """Take a row at a time: threads lie along its entries for the residuals, then along columns for the gradient."""
+        weighted = gpu.shared.array(threads, np.float64)
+        lane = gpu.threadIdx.x
+        for i in range(gpu.blockIdx.x, len(indptr) - 1, gpu.gridDim.x):
+            square = 0.0
+            for first in range(indptr[i], indptr[i + 1], threads):
+                t = first + lane
+                weighted[lane] = 0.0
+                if t < indptr[i + 1]:
+                    j = indices[t]
+                    r = np.float64(values[t]) - (offset[j] if offset.size else 0.0)
+                    for a in range(U.shape[1]):
+                        r -= np.float64(U[i, a]) * np.float64(V[j, a])
+                    if out.size:
+                        out[t] = r
+                    weighted[lane] = r * weights[t] if weights.size else r
+                    square += weighted[lane] * r
+                gpu.syncthreads()
+                for a in range(lane, G.shape[1], threads):
+                    part = 0.0
+                    for s in range(min(threads, indptr[i + 1] - first)):
+                        part += weighted[s] * V[indices[first + s], a]
+                    G[i, a] += part
+                gpu.syncthreads()
+            weighted[lane] = square
+            gpu.syncthreads()
+            if lane == 0:
+                for s in range(1, threads):
+                    square += weighted[s]
+                squares[i] = square
+            gpu.syncthreads()
+
+    return by_rows
+
+
+predict = Kernel(_predict_reference, _predict_cpu, _predict_cuda)
+residual = Kernel(_residual_reference, _residual_cpu, _residual_cuda)
+gradient = Kernel(_gradient_reference, _gradient_cpu, _gradient_cuda)
+squares = Kernel(_squares_reference, _squares_cpu, _squares_cuda)
