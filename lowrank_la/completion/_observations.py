@@ -19,13 +19,14 @@ class Entries:
     rows: Array
     cols: Array
     values: Array
+    weights: Array | None = None
 
     def __len__(self) -> int:
         return self.values.shape[0]
 
     def transpose(self) -> Entries:
         """Return the same entries of the transposed matrix."""
-        return Entries(self.cols, self.rows, self.values)
+        return Entries(self.cols, self.rows, self.values, self.weights)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Compressed:
         xp = _arrays.namespace(self.values)
         places = _arrays.from_numpy(places, self.values)
         rows = xp.searchsorted(self.indptr, places, side="right") - 1
-        return Entries(rows, xp.take(self.indices, places), xp.take(self.values, places))
+        weights = None if self.weights is None else xp.take(self.weights, places)
+        return Entries(rows, xp.take(self.indices, places), xp.take(self.values, places), weights)
 
     def without(self, places: np.ndarray) -> Compressed:
         """Return all entries but those at some sorted places of the storage."""

@@ -87,7 +87,7 @@ def pose(parts: Parts, options: Options, seed: int) -> Problem:
     """Scale the training entries and sort them both ways."""
     train = parts.train
     xp = _arrays.namespace(train.values)
-    scale = _power_of_four(math.sqrt(_mean(xp, train.values**2, train.weights)))
+    scale = _power_of_four(_size(xp, train.values))
     rows = replace(train, values=train.values / scale)
     mean = _mean(xp, rows.values, rows.weights) if options.bias else 0.0
     random = _random.host_generator(seed, "complete: sampled entries")
@@ -97,6 +97,12 @@ def pose(parts: Parts, options: Options, seed: int) -> Problem:
     variance = float(xp.mean((sample.values - mean) ** 2)) or 1.0
     tune = replace(parts.tune, values=parts.tune.values / scale)
     return Problem(rows, rows.transpose(), sample, tune, scale, mean, variance, options.bias, seed, options)
+
+
+def _size(xp: Any, values: Array) -> float:
+    """Return the root mean square, or the largest size if squares leave the range of the dtype."""
+    square = float(xp.vecdot(values, values)) / values.shape[0]
+    return math.sqrt(square) if 1e-30 < square < 1e30 else max(float(xp.max(values)), -float(xp.min(values)))
 
 
 def _mean(xp: Any, values: Array, weights: Array | None) -> float:

@@ -20,11 +20,13 @@ def spread(left_over: Array, loss: str) -> float:
     return MAD * _median(xp.abs(left_over))
 
 
-def score(left_over: Array, loss: str) -> float:
+def score(left_over: Array, weights: Array | None, loss: str) -> float:
     """Return the squared error that decides between models: the mean square, of the smaller three quarters if robust."""
     xp = _arrays.namespace(left_over)
     squares = left_over**2
-    return float(xp.mean(squares if loss == "l2" else xp.sort(squares)[: 3 * squares.shape[0] // 4 + 1]))
+    if loss != "l2":
+        return float(xp.mean(xp.sort(squares)[: 3 * squares.shape[0] // 4 + 1]))
+    return float(xp.mean(squares) if weights is None else xp.sum(weights * squares) / xp.sum(weights))
 
 
 def weights(side: Compressed, factors: Factors, name: str, loss: str, noise: float) -> Array | None:

@@ -109,7 +109,12 @@ def _trimmed(side: Compressed, problem: Problem) -> Any:
     values = side.values - problem.mean if problem.mean else side.values
     other = problem.cols if side is problem.rows else problem.rows
     own, across = (_trim_weights(xp, x) for x in (side, other))
-    return lambda X: own * kernels.spmm.apply(values, side.indices, side.indptr, across * X)
+
+    def product(X: Array) -> Array:
+        nothing = xp.zeros((side.shape[0], X.shape[1]), dtype=X.dtype, device=X.device)
+        return own * kernels.pairs.gradient(values, side.indices, side.indptr, nothing, across * X)[0]
+
+    return product
 
 
 def _trim_weights(xp: Any, side: Compressed) -> Array:

@@ -17,6 +17,7 @@ from lowrank_la.completion._problem import Factors, Problem, residuals
 from lowrank_la.completion._result import Sweep
 
 FLOAT32_FLOOR = 1e-3  # relative residual below which sums in float32 would be seen
+FLOAT32_TOL = 1e-5  # tolerance below which they could be, too
 REBALANCE = 10  # sweeps from one rebalancing to the next
 FEW = 20  # held-out entries below which a sample of the training entries decides instead
 
@@ -62,7 +63,8 @@ class Fit:
 class StopRule:
     """Stops when the sweeps still to come, as a geometric series, would lower the squared error by a share below `tol`.
 
-    The series has the ratio of the last two drops; before there are two, the one given.
+    The series has the ratio of the last two drops; before there are two, the one given. It
+    is trusted once a drop is below the root of `tol`.
     """
 
     tol: float
@@ -81,7 +83,8 @@ class StopRule:
             self.rate = drops[1] / drops[0] if drops[0] > 0 else 1.0
             if max(map(abs, drops)) < self.tol * score:
                 return True
-        return 0 <= self.rate < 1 and 0 <= drops[-1] * self.rate < self.tol * score * (1 - self.rate)
+        trusted = 0 <= drops[-1] < math.sqrt(self.tol) * score and 0 <= self.rate < 1
+        return trusted and drops[-1] * self.rate < self.tol * score * (1 - self.rate)
 
 
 def run(problem: Problem, factors: Factors, monitor: Monitor, *, noise: float | None = None, rate: float = 1.0) -> Fit:
@@ -116,7 +119,8 @@ class _Loop:
     def __init__(self, problem: Problem, factors: Factors, monitor: Monitor, noise: float | None, rate: float):
         self.problem, self.factors, self.monitor = problem, factors, monitor
         self.judges = judges(problem)
-        self.fast = True
+        self.total_weight = _total_weight(problem)
+        self.fast = problem.options.tol >= FLOAT32_TOL
         self.stop = StopRule(problem.options.tol, rate)
         self.error = _robust.spread(residuals(factors, self.judges), problem.options.loss) if noise is None else noise
         self.best = Fit(factors, 0.0, math.inf, "max_iter")
@@ -139,7 +143,8 @@ class _Loop:
             return given / self.problem.scale
         variance = self.problem.variance
         noise = self.error**2 if self.judges is self.problem.tune else self.error**2 / self._degrees_of_freedom()
-        return noise * math.sqrt(self.factors.rank / max(variance - noise, 0.1 * variance))
+        noise = min(noise, 0.5 * variance)
+        return noise * math.sqrt(self.factors.rank / (variance - noise))
 
     def _degrees_of_freedom(self) -> float:
         """Share of the training entries that the model does not use up."""
@@ -166,24 +171,33 @@ class _Loop:
         return replace(factors, **{name: solution.X})
 
     def _judge(self, ridge: float) -> str:
-        loss, tol = self.problem.options.loss, self.problem.options.tol
-        left_over = residuals(self.factors, self.problem.sample)
-        train = root_mean_square(left_over)
-        held_out = math.nan
-        if self.judges is self.problem.tune:
-            left_over = residuals(self.factors, self.judges)
-            held_out = root_mean_square(left_over)
-        self.error = _robust.spread(left_over, loss)
-        score = _robust.score(left_over, loss)
-        if score < self.best.score:
+        held_out = self.judges is self.problem.tune
+        sampled = residuals(self.factors, self.problem.sample)
+        left_over = residuals(self.factors, self.judges) if held_out else sampled
+        self.error = _robust.spread(left_over, self.problem.options.loss)
+        score = _robust.score(left_over, self.judges.weights, self.problem.options.loss)
+        if not held_out:
+            score += ridge * self._size() / self.total_weight
+        if score < self.best.score or not held_out:
             self.best = Fit(self.factors, ridge, score, "max_iter")
-        if self.monitor(self.factors.rank, train, held_out):
+        if self.monitor(self.factors.rank, root_mean_square(sampled), root_mean_square(left_over) if held_out else math.nan):
             return "stopped"
         done = self.stop(score)
-        if self.fast and (done or score < FLOAT32_FLOOR**2) and score < FLOAT32_FLOOR**2:
-            self.fast, self.stop = False, StopRule(tol, self.stop.rate)
+        if self.fast and score < FLOAT32_FLOOR**2:
+            self.fast, self.stop = False, StopRule(self.problem.options.tol, self.stop.rate)
             return "max_iter"
         return "converged" if done else "max_iter"
+
+    def _size(self) -> float:
+        """Return the sum of squares of the factors."""
+        xp = _arrays.namespace(self.factors.left)
+        return sum(float(xp.sum(side * side)) for side in (self.factors.left, self.factors.right))
+
+
+def _total_weight(problem: Problem) -> float:
+    """Return the sum of the weights of the training entries, by those of the sample."""
+    weights = problem.sample.weights
+    return len(problem.rows) * (1.0 if weights is None else float(_arrays.namespace(weights).mean(weights)))
 
 
 def root_mean_square(x: Array) -> float:
