@@ -8,6 +8,7 @@ the last levels run on the transposed tile, so that vectors stay full.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -20,9 +21,10 @@ from lowrank_la.kernels._engine import Kernel
 
 _LEVELS = 10  # of one pass
 _TILE_BYTES = 1 << 19
-_WIDE = 4  # vectors in a row that need no transposition
+_WIDE = 1  # vectors in a row that needs no transposition
 _ROW_LANES = 8  # vectors in a row of a tile
 _AHEAD = 8  # rows from memory that are asked for early
+_CUDA_LEVELS, _CUDA_TILE, _CUDA_THREADS = 9, 4096, 256
 _CHUNKS = 64  # shares of the work, whatever the number of threads
 
 
@@ -215,4 +217,60 @@ def _turn_back(turned, rows, inner, target, corner):
                     target[start + l * inner + e] = turned[l, i * inner + e]
 
 
-transform = Kernel(reference, cpu)
+def cuda(A: Array, axis: int, overwrite: bool) -> Array:
+    """Return H A along an axis of 2^k entries, unscaled; passes of at most 9 levels in shared memory."""
+    xp = _arrays.namespace(A)
+    out = A if overwrite and A.flags.c_contiguous else xp.asarray(A, copy=True, order="C")
+    n, axis = A.shape[axis], axis % A.ndim
+    before, after = math.prod(A.shape[:axis]), math.prod(A.shape[axis + 1 :])
+    k = n.bit_length() - 1
+    if not out.size or not k:
+        return out
+    complex_ = xp.isdtype(A.dtype, "complex floating")
+    flat = xp.reshape(out, (-1,))
+    flat = flat.view(_arrays.real_dtype(xp, A.dtype)) if complex_ else flat
+    after, low, passes = after * (2 if complex_ else 1), 0, -(-k // _CUDA_LEVELS)
+    for p in range(passes):
+        levels = k * (p + 1) // passes - low
+        inner, width = after << low, min(after << low, _CUDA_TILE >> levels)
+        blocks = (before << (k - low - levels)) * -(-inner // width)
+        _cuda_pass(str(flat.dtype))[blocks, _CUDA_THREADS](flat, levels, inner, width)
+        low += levels
+    return out
+
+
+@functools.cache
+def _cuda_pass(dtype):  # type: ignore[no-untyped-def]
+    global gpu  # a global, because the simulator swaps the globals of a kernel
+    from numba import cuda as gpu
+    from numba import from_dtype
+
+    scalar, size = from_dtype(np.dtype(dtype)), _CUDA_TILE
+
+    @gpu.jit
+    def kernel(x, levels, inner, width):  # type: ignore[no-untyped-def]
+        """Transform the middle axis of (outer, 2**levels, inner): a block of threads has a panel of columns."""
+        tile = gpu.shared.array(size, scalar)
+        t, threads = gpu.threadIdx.x, gpu.blockDim.x
+        panels = (inner + width - 1) // width
+        left = gpu.blockIdx.x % panels * width
+        w = min(width, inner - left)
+        corner = (gpu.blockIdx.x // panels << levels) * inner + left
+        for e in range(t, w << levels, threads):
+            tile[e] = x[corner + e // w * inner + e % w]
+        for bit in range(levels):
+            gpu.syncthreads()
+            for pair in range(t, w << (levels - 1), threads):
+                row, column = pair // w, pair % w
+                upper = ((row >> bit << (bit + 1)) | (row & ((1 << bit) - 1))) * w + column
+                lower = upper + (w << bit)
+                a, b = tile[upper], tile[lower]
+                tile[upper], tile[lower] = a + b, a - b
+        gpu.syncthreads()
+        for e in range(t, w << levels, threads):
+            x[corner + e // w * inner + e % w] = tile[e]
+
+    return kernel
+
+
+transform = Kernel(reference, cpu, cuda)

@@ -16,16 +16,15 @@ from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 from lowrank_la.kernels import dense, philox, srht
 from lowrank_la.kernels._engine import Kernel
+from lowrank_la.kernels._gather import gather_sum
 
 
 def matrix(like: Array, seed: int, place: int, weight: int, height: int, size: int) -> Array:
     """Pooling matrix (height, size) in the real dtype of `like`."""
     xp = _arrays.namespace(like)
-    p = xp.arange(size, dtype=xp.int64, device=like.device)
-    row = srht.permute(like, seed, place, size, xp.zeros_like(p), p)
-    value = dense.gaussian_reference(like, seed, weight, 1, p)[0, :]
+    row, value = _places(like, seed, place, weight, size)
     inverse = xp.argsort(row)
-    group = xp.take(p * height // size, inverse)
+    group = inverse * height // size
     r = xp.arange(height, dtype=xp.int64, device=like.device)
     value = xp.take(value, inverse)[None, :]
     return xp.where(group[None, :] == r[:, None], value, xp.zeros_like(value))
@@ -84,5 +83,29 @@ def _weight(seed, stream, p):
     return radius * math.cos(angle)
 
 
-apply = Kernel(reference, cpu)
-spread = Kernel(spread_reference, spread_cpu)
+def cuda(Y: Array, seed: int, place: int, weight: int, height: int) -> Array:
+    """Pool the 2^k rows of Y into `height`: each row of the answer gathers its own."""
+    xp = _arrays.namespace(Y)
+    rows, weights = _places(Y, seed, place, weight, Y.shape[0])
+    start = -(-xp.arange(height + 1, dtype=xp.int64) * Y.shape[0] // height)
+    return gather_sum(Y, rows, weights, start)
+
+
+def spread_cuda(Z: Array, seed: int, place: int, weight: int, size: int) -> Array:
+    """Adjoint: spread the rows of Z over `size` = 2^k rows."""
+    xp = _arrays.namespace(Z)
+    rows, weights = _places(Z, seed, place, weight, size)
+    group = xp.arange(size, dtype=xp.int64) * Z.shape[0] // size
+    order = xp.argsort(rows)
+    return xp.take(weights, order)[:, None] * xp.take(Z, xp.take(group, order), axis=0)
+
+
+def _places(like: Array, seed: int, place: int, weight: int, size: int) -> tuple[Array, Array]:
+    """Row and weight of each place."""
+    xp = _arrays.namespace(like)
+    p = xp.arange(size, dtype=xp.int64, device=like.device)
+    return srht.permute(like, seed, place, size, xp.zeros_like(p), p), dense.gaussian_reference(like, seed, weight, 1, p)[0, :]
+
+
+apply = Kernel(reference, cpu, cuda)
+spread = Kernel(spread_reference, spread_cpu, spread_cuda)

@@ -17,9 +17,11 @@ from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 from lowrank_la.kernels import _tile, philox
 from lowrank_la.kernels._engine import Kernel
+from lowrank_la.kernels._gather import gather_sum
 
 _TILE_BYTES = 3 << 18  # rows that are sketched together are copied: the copy stays in the second-level cache
 _PANEL_BYTES = 1 << 20  # so does the panel of the sketch they go to
+_CUDA_CHUNK = 1 << 20  # rows whose entries of S are sorted at a time
 _MAX_PARTS = 16  # row partitions, whatever the number of threads
 
 
@@ -255,6 +257,34 @@ def _scatter_csr(values, indices, indptr, seed, stream, zeta, row_offset, weight
                     sums[p, target, indices[e]] += sign * values[e]
 
 
-apply = Kernel(reference, cpu)
-adjoint = Kernel(adjoint_reference, adjoint_cpu)
+def cuda(A: Array, seed: int, stream: int, height: int, zeta: int, row_offset: int, scale: Array | None) -> Array:
+    """S (D A): a chunk's entries are sorted by their row, and each row of the sketch gathers its own."""
+    xp = _arrays.namespace(A)
+    real = _arrays.real_dtype(xp, A.dtype)
+    out = xp.zeros((height, A.shape[1]), dtype=A.dtype)
+    for first in range(0, A.shape[0], _CUDA_CHUNK):
+        chunk = A[first : first + _CUDA_CHUNK, :]
+        rows = xp.arange(row_offset + first, row_offset + first + chunk.shape[0], dtype=xp.int64)
+        targets, signs = entries(A, seed, stream, height, zeta, rows)
+        weights = xp.astype(signs, real) / math.sqrt(zeta)
+        weights = weights if scale is None else weights * scale[first : first + chunk.shape[0], None]
+        order = xp.argsort(xp.reshape(targets, (-1,)), stable=True)
+        start = xp.searchsorted(xp.take(xp.reshape(targets, (-1,)), order), xp.arange(height + 1, dtype=xp.int64))
+        out += gather_sum(chunk, order // zeta, xp.take(xp.reshape(weights, (-1,)), order), start)
+    return out
+
+
+def adjoint_cuda(Y: Array, seed: int, stream: int, height: int, zeta: int, first: int, last: int) -> Array:
+    """Rows first to last of S^H Y: zeta gathers."""
+    xp = _arrays.namespace(Y)
+    targets, signs = entries(Y, seed, stream, height, zeta, xp.arange(first, last, dtype=xp.int64))
+    weights = xp.astype(signs, _arrays.real_dtype(xp, Y.dtype)) / math.sqrt(zeta)
+    X = xp.zeros((last - first, Y.shape[1]), dtype=Y.dtype)
+    for t in range(zeta):
+        X += weights[:, t, None] * xp.take(Y, targets[:, t], axis=0)
+    return X
+
+
+apply = Kernel(reference, cpu, cuda)
+adjoint = Kernel(adjoint_reference, adjoint_cpu, adjoint_cuda)
 apply_csr = Kernel(csr_reference, csr_cpu)

@@ -25,6 +25,7 @@ from lowrank_la.kernels import _tile, fwht, philox
 from lowrank_la.kernels._engine import Kernel
 
 _TILE_BYTES = 1 << 20  # one block of a panel of columns
+_CUDA_ROWS = 1 << 18  # that are transformed together
 _MAX_PARTS = 16  # of the blocks, whatever the number of threads
 
 
@@ -249,5 +250,50 @@ def _lift(Y, seed, streams, size, first, width, X):
                 X[row - first, left + j] = factor * tile[place[i], j]
 
 
-apply = Kernel(reference, cpu)
-adjoint = Kernel(adjoint_reference, adjoint_cpu)
+def cuda(A: Array, seed: int, streams: Streams, height: int, size: int, row_offset: int, scale: Array | None) -> Array:
+    """S (D A): blocks are placed, transformed together and sampled."""
+    xp = _arrays.namespace(A)
+    real = _arrays.real_dtype(xp, A.dtype)
+    out = xp.zeros((height, A.shape[1]), dtype=A.dtype)
+    group = size * max(1, _CUDA_ROWS // size)
+    for start in range(row_offset // size * size, row_offset + A.shape[0], group):
+        first, last = max(start, row_offset), min(start + group, row_offset + A.shape[0])
+        rows = xp.arange(first, last, dtype=xp.int64)
+        blocks = -(-last // size) - start // size
+        factor = xp.astype(row_signs(A, seed, streams.right, rows), real)
+        factor = factor if scale is None else factor * scale[first - row_offset : last - row_offset]
+        X = xp.zeros((blocks * size, A.shape[1]), dtype=A.dtype)
+        places = rows // size * size - start + permute(A, seed, streams.place, size, rows // size, rows % size)
+        X[places, :] = factor[:, None] * A[first - row_offset : last - row_offset, :]
+        X = xp.reshape(fwht.transform(xp.reshape(X, (blocks, size, -1)), 1, True), X.shape)
+        at, factors = _samples(A, seed, streams, height, size, start // size, blocks)
+        out += xp.sum(factors[:, :, None] * xp.reshape(xp.take(X, xp.reshape(at, (-1,)), axis=0), (blocks, height, -1)), axis=0)
+    return out
+
+
+def adjoint_cuda(Y: Array, seed: int, streams: Streams, height: int, size: int, first: int, last: int) -> Array:
+    """Rows first to last of S^H Y: all blocks at once."""
+    xp = _arrays.namespace(Y)
+    start, blocks = first // size, -(-last // size) - first // size
+    at, factors = _samples(Y, seed, streams, height, size, start, blocks)
+    X = xp.zeros((blocks * size, Y.shape[1]), dtype=Y.dtype)
+    X[xp.reshape(at, (-1,)), :] = xp.reshape(factors[:, :, None] * Y[None, :, :], (blocks * height, -1))
+    X = xp.reshape(fwht.transform(xp.reshape(X, (blocks, size, -1)), 1, True), X.shape)
+    rows = xp.arange(first, last, dtype=xp.int64)
+    places = (rows // size - start) * size + permute(Y, seed, streams.place, size, rows // size, rows % size)
+    factor = xp.astype(row_signs(Y, seed, streams.right, rows), _arrays.real_dtype(xp, Y.dtype))
+    return factor[:, None] * xp.take(X, places, axis=0)
+
+
+def _samples(like: Array, seed: int, streams: Streams, height: int, size: int, start: int, blocks: int) -> tuple[Array, Array]:
+    """Return the sampled rows (blocks, height), counted from the first block on, and their factors."""
+    xp = _arrays.namespace(like)
+    block, r = xp.arange(start, start + blocks, dtype=xp.int64)[:, None], xp.arange(height, dtype=xp.int64)[None, :]
+    block, r = xp.broadcast_arrays(block, r)
+    at = (block - start) * size + permute(like, seed, streams.sample, size, block, r)
+    left = signs(like, seed, streams.left, block, r)
+    return at, xp.astype(left, _arrays.real_dtype(xp, like.dtype)) / math.sqrt(height)
+
+
+apply = Kernel(reference, cpu, cuda)
+adjoint = Kernel(adjoint_reference, adjoint_cpu, adjoint_cuda)
