@@ -191,9 +191,9 @@ def _regress_and_report(photograph: np.ndarray, out: Path) -> None:
     print(f"A regression, {A.shape[0]} x {A.shape[1]}, condition number {condition:.0e}: a pixel's brightness from cubic")
     print("monomials of nine pixels before it")
     print(f"  {'':34}{'time':>8}{'residual':>11}{'error':>10}   certified")
-    _print_solution("sketch_lstsq", seconds, np.linalg.norm(b - A @ ours.x), error, f"<= {ours.certificate.bound:.1e}")
+    _print_solution("sketch_lstsq", seconds, float(np.linalg.norm(b - A @ ours.x)), error, f"<= {ours.certificate.bound:.1e}")
     for driver, ((x, *_), seconds) in rivals.items():
-        _print_solution(f"scipy.linalg.lstsq, LAPACK {driver}", seconds, np.linalg.norm(b - A @ x), np.abs(ours.x + step - x), "")
+        _print_solution(f"scipy.linalg.lstsq, LAPACK {driver}", seconds, float(np.linalg.norm(b - A @ x)), np.abs(ours.x + step - x), "")
     plotting.bounds(error, ours.x_bound).savefig(out / "bounds.png", dpi=120)
 
 
@@ -211,7 +211,7 @@ def _exact_gradient(A: np.ndarray, b: np.ndarray, x: np.ndarray) -> np.ndarray:
 
     A has 24 bits, so that its products with slices of x and of residuals have fewer than 53.
     """
-    parts: list[list[np.ndarray]] = []
+    parts = []
     for first in range(0, len(A), 4096):
         rows = A[first : first + 4096]
         residuals = -(rows @ _slices(x))

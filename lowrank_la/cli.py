@@ -188,7 +188,7 @@ def _array(path: str) -> np.ndarray:
 
 
 def _info(options: argparse.Namespace) -> None:
-    import numba
+    from numba import get_num_threads
     from threadpoolctl import threadpool_info
 
     from lowrank_la import _arrays
@@ -201,7 +201,7 @@ def _info(options: argparse.Namespace) -> None:
     print(f"  PyTorch: {_version('torch') or 'not installed'}")
     print(f"  CuPy: {_cupy_version()}, {'GPU found' if _arrays.have_gpu() else 'no GPU'}")
     print("threads:")
-    print(f"  Numba: {numba.get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}")
+    print(f"  Numba: {get_num_threads()}")
     for pool in threadpool_info():
         print(f"  {pool['internal_api']} {pool.get('version') or ''}: {pool['num_threads']}")
 
