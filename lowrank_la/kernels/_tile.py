@@ -26,7 +26,7 @@ notice a change of this file: empty the `__pycache__` of the kernels after editi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -169,6 +169,93 @@ def gather(vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., No
         return signature, emit
 
     return add
+
+
+def inner_fine(rows: int = 4) -> Callable[..., None]:
+    """Build `dots(K, a, ia, sa, x, y, ix, c, e, ic)`, inner products in twice the precision of c.
+
+    The intrinsic adds to the pair c[ic + i] + e[ic + i], for 0 <= i < rows, the sum of
+    a[ia + i * sa + k] * (x[ix + k] + y[ix + k]) over k < K: values go to c, what rounding
+    loses of them to e. y must be small beside x.
+    """
+
+    @intrinsic
+    def dots(typingctx, K, a, ia, sa, x, y, ix, c, e, ic):  # type: ignore[no-untyped-def]
+        wide = lanes_of(str(c.dtype))
+        signature = types.void(types.intp, a, *[types.intp] * 2, x, y, types.intp, c, e, types.intp)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            K, _, ia, sa, _, _, ix, _, _, ic = values
+            A, X, Y, C, E = (_Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4, 5, 7, 8))
+            starts = [builder.add(ia, _mul(builder, sa, i, 0)) for i in range(rows)]
+
+            def add(k, pairs, keep):  # type: ignore[no-untyped-def]
+                right, small = (keep(part.load(builder.add(ix, k), C.vector)) for part in (X, Y))
+                left = [A.load(builder.add(at, k), C.vector) for at in starts]
+                return _flat(_fine(builder, *pair, value, right, small) for pair, value in zip(_pairs(pairs), left, strict=True))
+
+            def add_one(k, pairs):  # type: ignore[no-untyped-def]
+                right, small = (part.element(builder.add(ix, k), C.scalar) for part in (X, Y))
+                left = [A.element(builder.add(at, k), C.scalar) for at in starts]
+                return _flat(_fine(builder, *pair, value, right, small) for pair, value in zip(_pairs(pairs), left, strict=True))
+
+            blocks, rest = builder.sdiv(K, _int(wide)), builder.srem(K, _int(wide))
+            pairs = [ir.Constant(C.vector, None)] * (2 * rows)
+            pairs = _loop(builder, blocks, pairs, lambda b, s: add(builder.mul(b, _int(wide)), s, lambda x: x))
+            short = builder.icmp_signed("<", K, _int(wide))
+            again = _lanes_from(builder, builder.sub(_int(wide), rest), wide)  # the last vector overlaps what was added: skip that
+            once = builder.select(builder.or_(short, builder.icmp_signed("==", rest, _int(0))), _int(0), _int(1))
+            last = builder.sub(K, _int(wide))
+            pairs = _loop(builder, once, pairs, lambda _, s: add(last, s, lambda x: builder.select(again, x, ir.Constant(C.vector, None))))
+            pairs = _flat(_fine_tree(builder, *pair, wide) for pair in _pairs(pairs))
+            pairs = _loop(builder, builder.select(short, K, _int(0)), pairs, add_one)
+            for i, (value, error) in enumerate(_pairs(pairs)):
+                at = builder.add(ic, _int(i))
+                total, lost = _two_sum(builder, C.element(at, C.scalar), value)
+                C.put(total, at)
+                E.put(builder.fadd(E.element(at, C.scalar), builder.fadd(error, lost)), at)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return dots
+
+
+def outer_fine(vectors: int = 4) -> Callable[..., None]:
+    """Build `strip(K, s, t, i, a, ia, sak, c, e, ic, first)`, a combination of vectors in twice the precision of c.
+
+    The intrinsic adds to the pairs c[ic + v] + e[ic + v], for first <= v < vectors * lanes
+    with first <= lanes, the sum of (s[i + k] + t[i + k]) * a[ia + k * sak + v] over k < K.
+    t must be small beside s. The pairs before `first` keep their value.
+    """
+
+    @intrinsic
+    def strip(typingctx, K, s, t, i, a, ia, sak, c, e, ic, first):  # type: ignore[no-untyped-def]
+        wide = lanes_of(str(c.dtype))
+        signature = types.void(types.intp, s, t, types.intp, a, *[types.intp] * 2, c, e, *[types.intp] * 2)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            K, _, _, i, _, ia, sak, _, _, ic, first = values
+            S, T, A, C, E = (_Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 2, 4, 7, 8))
+            places = [builder.add(ic, _int(v * wide)) for v in range(vectors)]
+            valid = _lanes_from(builder, first, wide)
+
+            def step(k, pairs):  # type: ignore[no-untyped-def]
+                value, small = (part.broadcast(builder.add(i, k), C.vector) for part in (S, T))
+                at = builder.add(ia, builder.mul(k, sak))
+                right = [A.load(builder.add(at, _int(v * wide)), C.vector) for v in range(vectors)]
+                right[0] = builder.select(valid, right[0], ir.Constant(C.vector, None))
+                return _flat(_fine(builder, *pair, x, value, small) for pair, x in zip(_pairs(pairs), right, strict=True))
+
+            pairs = _loop(builder, K, _flat((C.load(at), E.load(at)) for at in places), step)
+            for at, (value, error) in zip(places, _pairs(pairs), strict=True):
+                C.store(value, at)
+                E.store(error, at)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return strip
 
 
 def lanewise(rows: int = 4, columns: int = 4, lanes: int | None = None) -> Callable[..., None]:
@@ -334,13 +421,55 @@ def _mul(builder: ir.IRBuilder, stride: ir.Value, times: int, plus: int) -> ir.V
     return builder.add(builder.mul(stride, _int(times)), _int(plus))
 
 
-def _fma(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
-    """Return x * y + z, fused where the CPU has the instruction."""
+def _fma(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value, *, once: bool = False) -> ir.Value:
+    """Return x * y + z, fused where the CPU has the instruction, or rounded only `once` at any price."""
     kind = x.type
     scalar = kind.element if isinstance(kind, ir.VectorType) else kind
     suffix = ("" if kind is scalar else f"v{kind.count}") + ("f64" if isinstance(scalar, ir.DoubleType) else "f32")
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fmuladd.{suffix}")
+    name = f"llvm.{'fma' if once else 'fmuladd'}.{suffix}"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
     return builder.call(function, [x, y, z])
+
+
+def _fine(builder: ir.IRBuilder, total: ir.Value, error: ir.Value, x: ir.Value, y: ir.Value, small: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Add x * (y + small) to the pair total + error."""
+    product = builder.fmul(x, y)
+    lost = _fma(builder, x, small, _fma(builder, x, y, builder.fneg(product), once=True), once=True)
+    total, rest = _two_sum(builder, total, product)
+    return total, builder.fadd(error, builder.fadd(rest, lost))
+
+
+def _two_sum(builder: ir.IRBuilder, x: ir.Value, y: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Return x + y rounded, and its rounding error."""
+    total = builder.fadd(x, y)
+    z = builder.fsub(total, x)
+    return total, builder.fadd(builder.fsub(x, builder.fsub(total, z)), builder.fsub(y, z))
+
+
+def _fine_tree(builder: ir.IRBuilder, total: ir.Value, error: ir.Value, lanes: int) -> tuple[ir.Value, ir.Value]:
+    """Add the lanes of a pair in a tree."""
+    while lanes > 1:
+        lanes //= 2
+        low, high = (ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(at, at + lanes))) for at in (0, lanes))
+        (x, y), (e, f) = ([builder.shuffle_vector(part, part, half) for half in (low, high)] for part in (total, error))
+        total, lost = _two_sum(builder, x, y)
+        error = builder.fadd(builder.fadd(e, f), lost)
+    return tuple(builder.extract_element(part, _int(0, 32)) for part in (total, error))
+
+
+def _lanes_from(builder: ir.IRBuilder, first: ir.Value, lanes: int) -> ir.Value:
+    """Give the mask of the lanes from `first` on."""
+    one = builder.insert_element(ir.Constant(ir.VectorType(first.type, lanes), ir.Undefined), first, _int(0, 32))
+    every = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), lanes), None))
+    return builder.icmp_signed(">=", ir.Constant(every.type, list(range(lanes))), every)
+
+
+def _flat(pairs: Iterable[tuple[ir.Value, ir.Value]]) -> list[ir.Value]:
+    return [part for pair in pairs for part in pair]
+
+
+def _pairs(values: list[ir.Value]) -> list[tuple[ir.Value, ir.Value]]:
+    return list(zip(values[::2], values[1::2], strict=True))
 
 
 def _tree(builder: ir.IRBuilder, vector: ir.Value, lanes: int) -> ir.Value:

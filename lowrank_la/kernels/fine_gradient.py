@@ -23,13 +23,16 @@ from numba import njit, prange
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array, Namespace
-from lowrank_la.kernels import _rows, _tile
+from lowrank_la.kernels import _fine_dense, _rows, _tile
 from lowrank_la.kernels._engine import Kernel
 
 Pair: TypeAlias = "tuple[Array, Array]"  # a value and what rounding lost of it
 Answer: TypeAlias = "tuple[Array, Array, Array]"
 
-TILE_BYTES = 1 << 17  # a tile and its transpose stay in the second-level cache
+ROW_TILE, COLUMN_TILE = (
+    32,
+    512,
+)  # rows of a tile with contiguous rows, which stays in cache, and with contiguous columns, which must be long
 SPLIT = 2.0**27 + 1
 
 
@@ -120,18 +123,18 @@ def _components(xp: Namespace, x: Array) -> Pair:
 
 
 def cpu(A: np.ndarray, X: np.ndarray, B: np.ndarray, scale: np.ndarray | None) -> Answer:
-    """Tiles of rows, once by columns for the residual and once by rows for the gradient."""
+    """Run the register tiles; complex numbers as pairs of real ones."""
     if any(np.iscomplexobj(x) for x in (A, X, B)):
         return _complex(cpu, A, X, B, scale)
     if not _rows.is_plain(A, B, scale):
         return reference(A, X, B, scale)
     (n, d), k = A.shape, X.shape[1]
-    tile = max(16, min(128, TILE_BYTES // (8 * max(1, d)) // 16 * 16))
     parts = _parts(A, k)
     flat, *corner = _rows.flat(A)
     flat_b, *corner_b = _rows.flat(B)
+    tile = COLUMN_TILE if corner[1] == 1 else ROW_TILE
     X = np.ascontiguousarray(X.T, dtype=np.float64)
-    high, low, r2 = _sums(flat, *corner, n, d, flat_b, *corner_b, k, X, _rows.weights(scale), parts, tile)
+    high, low, r2 = _fine_dense.sums(flat, *corner, n, d, flat_b, *corner_b, k, X, _rows.weights(scale), parts, tile)
     return *_joined(high, low), r2.sum(axis=0)
 
 
@@ -174,51 +177,11 @@ def sum_length(A: Array, k: int) -> int:
     if _arrays.engine_of(A) != "cpu" or not _rows.is_plain(A):
         return 3 * A.shape[0] + 20
     parts = _parts(A, k)
-    return 3 * (-(-A.shape[0] // parts) + 256 + parts) + 20
+    return 3 * (-(-A.shape[0] // parts) + COLUMN_TILE + parts) + 20
 
 
 def _parts(A: np.ndarray, k: int) -> int:
     return _rows.parts_of(A.shape[0], 16 * A.shape[1] * k, A.nbytes)
-
-
-@njit(parallel=True, cache=True)
-def _sums(A, a0, ai, aj, n, d, B, b0, bi, bj, k, X, scale, parts, tile):  # type: ignore[no-untyped-def]
-    """Sum each part of the rows: values and errors of g (parts, k, d), and squared norms."""
-    high, low, r2 = np.zeros((parts, k, d)), np.zeros((parts, k, d)), np.zeros((parts, k))
-    tiles = (n + tile - 1) // tile
-    for part in prange(parts):
-        rows_first, columns_first = np.empty(tile * d), np.empty(tile * d)
-        R, E = np.empty(tile), np.empty(tile)
-        for t in range(part * tiles // parts, (part + 1) * tiles // parts):
-            row = t * tile
-            rows = min(tile, n - row)
-            _load(A, a0 + row * ai, ai, aj, rows, d, rows_first, columns_first)
-            for q in range(k):
-                for i in range(rows):
-                    R[i], E[i] = B[b0 + (row + i) * bi + q * bj], 0.0
-                _residual(columns_first, rows, d, X[q], R, E)
-                r2[part, q] += _weigh(scale, row, rows, R, E)
-                _collect(rows_first, rows, d, R, E, high[part, q], low[part, q])
-    return high, low, r2
-
-
-@njit(cache=True)
-def _load(A, at, ai, aj, rows, d, rows_first, columns_first):  # type: ignore[no-untyped-def]
-    """Copy a tile twice, with contiguous rows and with contiguous columns."""
-    if aj == 1:
-        for i in range(rows):
-            for j in range(d):
-                rows_first[i * d + j] = A[at + i * ai + j]
-        for j in range(d):
-            for i in range(rows):
-                columns_first[j * rows + i] = rows_first[i * d + j]
-    else:
-        for j in range(d):
-            for i in range(rows):
-                columns_first[j * rows + i] = A[at + i * ai + j * aj]
-        for i in range(rows):
-            for j in range(d):
-                rows_first[i * d + j] = columns_first[j * rows + i]
 
 
 @njit(cache=True)
@@ -234,21 +197,6 @@ def _residual(A, rows, d, x, R, E):  # type: ignore[no-untyped-def]
             z = s - r
             R[i] = s
             E[i] += ((r - (s - z)) - (p + z)) - e
-
-
-@njit(cache=True)
-def _weigh(scale, row, rows, R, E):  # type: ignore[no-untyped-def]
-    """Multiply R + E by the squared weights; return the squared norm under single weights."""
-    total = 0.0
-    for i in range(rows):
-        w = scale[row + i] if scale.size else 1.0
-        r = R[i] + E[i]
-        total += (w * r) * (w * r)
-        for _ in range(2 if scale.size else 0):
-            p = w * R[i]
-            E[i] = w * E[i] + _tile.fma(w, R[i], -p)
-            R[i] = p
-    return total
 
 
 @njit(cache=True)
@@ -280,7 +228,7 @@ def _csr_sums(values, columns, starts, d, X, B, scale, parts):  # type: ignore[n
                 R[0], E[0] = B[i, q], 0.0
                 for t in range(starts[i], starts[i + 1]):
                     _residual(values[t : t + 1], 1, 1, x[columns[t] : columns[t] + 1], R, E)
-                r2[part, q] += _weigh(scale, i, 1, R, E)
+                r2[part, q] += _fine_dense.weigh(scale[i:], 1, R, E)
                 for t in range(starts[i], starts[i + 1]):
                     j = columns[t]
                     _collect(values[t : t + 1], 1, 1, R, E, g[j : j + 1], g_low[j : j + 1])
