@@ -21,6 +21,7 @@ from lowrank_la.kernels._gather import gather_sum
 
 _TILE_BYTES = 3 << 18  # rows that are sketched together are copied: the copy stays in the second-level cache
 _PANEL_BYTES = 1 << 20  # so does the panel of the sketch they go to
+_AHEAD = 4  # rows of A that are asked for early
 _CUDA_CHUNK = 1 << 20  # rows whose entries of S are sorted at a time
 _MAX_PARTS = 16  # row partitions, whatever the number of threads
 
@@ -87,6 +88,7 @@ def _total(sums: np.ndarray, zeta: int, columns: int) -> np.ndarray:
     return out * sums.dtype.type(1 / math.sqrt(zeta))
 
 
+_fetch = _tile.prefetch()
 _add8, _add4, _add2, _add1 = (_tile.gather(vectors) for vectors in (8, 4, 2, 1))
 
 
@@ -138,6 +140,8 @@ def _fill_tile(A, first, rows, left, weights, tile):
     width = min(tile.shape[1], A.shape[1] - left)
     if A.strides[1] <= A.strides[0]:
         for i in range(rows):
+            if A.strides[1] == A.itemsize:
+                _fetch(A, (first + i + _AHEAD) * (A.strides[0] // A.itemsize) + left, width)
             for j in range(width):
                 tile[i, j] = A[first + i, left + j]
     else:  # Fortran order: 8 columns at a time, so that both sides use whole cache lines

@@ -26,7 +26,11 @@ from lowrank_la.kernels._engine import Kernel
 
 _TILE_BYTES = 1 << 20  # one block of a panel of columns
 _CUDA_ROWS = 1 << 18  # that are transformed together
+_AHEAD = 4  # rows of A that are asked for early
 _MAX_PARTS = 16  # of the blocks, whatever the number of threads
+
+
+_fetch = _tile.prefetch()
 
 
 class Streams(NamedTuple):
@@ -58,9 +62,13 @@ def signs(like: Array, seed: int, stream: int, major: Array, index: Array) -> Ar
     return 1 - 2 * ((chosen >> (index & 31)) & 1)
 
 
-def row_signs(like: Array, seed: int, stream: int, rows: Array) -> Array:
-    """Signs D of data rows: bit row % 128 of Philox(row // 128, 0)."""
-    return signs(like, seed, stream, rows >> 7, rows & 127)
+def row_signs(like: Array, seed: int, stream: int, first: int, last: int) -> Array:
+    """Signs D of the data rows first to last: bit row % 128 of Philox(row // 128, 0)."""
+    xp = _arrays.namespace(like)
+    major = xp.arange(first >> 7, (last + 127) >> 7, dtype=xp.int64, device=like.device)
+    words = xp.stack(philox.words(like, seed, stream, major, xp.zeros_like(major)), axis=1)
+    bits = (words[:, :, None] >> xp.arange(32, dtype=xp.int64, device=like.device)) & 1
+    return 1 - 2 * xp.reshape(bits, (-1,))[first & 127 : last - (first >> 7 << 7)]
 
 
 def matrix(like: Array, seed: int, streams: Streams, height: int, size: int, cols: Array) -> Array:
@@ -73,7 +81,11 @@ def matrix(like: Array, seed: int, streams: Streams, height: int, size: int, col
     common = sampled & placed[None, :]
     for shift in (32, 16, 8, 4, 2, 1):
         common = common ^ (common >> shift)
-    value = (1 - 2 * (common & 1)) * signs(like, seed, streams.left, blocks, r) * row_signs(like, seed, streams.right, cols)[None, :]
+    value = (
+        (1 - 2 * (common & 1))
+        * signs(like, seed, streams.left, blocks, r)
+        * signs(like, seed, streams.right, cols >> 7, cols & 127)[None, :]
+    )
     return xp.astype(value, _arrays.real_dtype(xp, like.dtype)) / math.sqrt(height)
 
 
@@ -209,10 +221,13 @@ def _log2(size):
 def _place_rows(A, seed, stream, start, row_offset, left, weights, place, tile):
     """Put the rows of the block that begins at data row `start` in their places, with signs; rows outside A are zero."""
     w = min(tile.shape[1], A.shape[1] - left)
+    stride, step = A.strides[0] // A.itemsize, A.strides[1] // A.itemsize
     for i in range(place.size):
         row = start + i - row_offset
         target = place[i]
         if 0 <= row < A.shape[0]:
+            if step == 1:
+                _fetch(A, (row + _AHEAD) * stride + left, w)
             factor = _sign(seed, stream, (start + i) >> 7, (start + i) & 127)
             if weights.size:
                 for j in range(w):
@@ -260,7 +275,7 @@ def cuda(A: Array, seed: int, streams: Streams, height: int, size: int, row_offs
         first, last = max(start, row_offset), min(start + group, row_offset + A.shape[0])
         rows = xp.arange(first, last, dtype=xp.int64)
         blocks = -(-last // size) - start // size
-        factor = xp.astype(row_signs(A, seed, streams.right, rows), real)
+        factor = xp.astype(row_signs(A, seed, streams.right, first, last), real)
         factor = factor if scale is None else factor * scale[first - row_offset : last - row_offset]
         X = xp.zeros((blocks * size, A.shape[1]), dtype=A.dtype)
         places = rows // size * size - start + permute(A, seed, streams.place, size, rows // size, rows % size)
@@ -281,7 +296,7 @@ def adjoint_cuda(Y: Array, seed: int, streams: Streams, height: int, size: int, 
     X = xp.reshape(fwht.transform(xp.reshape(X, (blocks, size, -1)), 1, True), X.shape)
     rows = xp.arange(first, last, dtype=xp.int64)
     places = (rows // size - start) * size + permute(Y, seed, streams.place, size, rows // size, rows % size)
-    factor = xp.astype(row_signs(Y, seed, streams.right, rows), _arrays.real_dtype(xp, Y.dtype))
+    factor = xp.astype(row_signs(Y, seed, streams.right, first, last), _arrays.real_dtype(xp, Y.dtype))
     return factor[:, None] * xp.take(X, places, axis=0)
 
 

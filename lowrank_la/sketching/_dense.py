@@ -9,7 +9,7 @@ from lowrank_la import _arrays, kernels
 from lowrank_la._arrays import Array
 from lowrank_la.sketching._operator import Sketch
 
-_TILE_ENTRIES = 1 << 21  # of S, 16 MiB
+_TILE_ENTRIES = 1 << 18  # of S: generated and used in the cache
 
 
 class _Dense(Sketch):
@@ -27,7 +27,7 @@ class _Dense(Sketch):
 
     def _tile(self, like: Array, first: int, tiles: range) -> Array:
         xp = _arrays.namespace(like)
-        S = self._matrix(like, xp.arange(first, min(first + tiles.step, tiles.stop), dtype=xp.int64, device=like.device))
+        S = self._entries(like, xp.arange(first, min(first + tiles.step, tiles.stop), dtype=xp.int64, device=like.device))
         return xp.astype(S, like.dtype, copy=False)
 
     def _sketch(self, A: Array, row_offset: int, scale: Array | None) -> Array:
@@ -38,13 +38,13 @@ class _Dense(Sketch):
             S = self._tile(A, first, tiles)
             rows = slice(first - row_offset, first - row_offset + S.shape[1])
             Y += (S if scale is None else S * xp.astype(scale[rows], A.dtype)) @ A[rows, :]
-        return Y
+        return Y / math.sqrt(self.shape[0])
 
     def _lift(self, Y: Array, first: int, last: int) -> Array:
-        tiles = self._tiles(first, last)
         xp = _arrays.namespace(Y)
+        tiles = self._tiles(first, last)
         parts = [self._tile(Y, start, tiles).T @ Y for start in tiles]
-        return xp.concat([*parts, Y[:0, :]])
+        return xp.concat([*parts, Y[:0, :]]) / math.sqrt(self.shape[0])
 
 
 class Rademacher(_Dense):
@@ -67,7 +67,7 @@ class Rademacher(_Dense):
     Notes
     -----
     Cost: 2 d n c flops by matrix products, and one random bit for each of the d n entries,
-    which a Gaussian needs half a logarithm, root and cosine for. Memory: tiles of 16 MiB.
+    which a Gaussian needs half a logarithm, root and cosine for. Memory: tiles of 2 MiB.
     The singular values of S Q lie in 1 -+ sqrt(k/d), as for a Gaussian sketch, up to a
     constant [1]_.
 
@@ -111,7 +111,7 @@ class Gaussian(_Dense):
     Notes
     -----
     Cost: 2 d n c flops by matrix products, and d n normal deviates, which often cost more.
-    Memory: tiles of 16 MiB. For Q with k orthonormal columns, S Q has the law of a Gaussian
+    Memory: tiles of 2 MiB. For Q with k orthonormal columns, S Q has the law of a Gaussian
     matrix: its singular values lie in 1 -+ (sqrt(k/d) + t/sqrt(d)) but for a probability of
     2 exp(-t^2/2) [1]_. Entries agree between devices to about 1e-15, not bit by bit. None is
     beyond 6.7 standard deviations.

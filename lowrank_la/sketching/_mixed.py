@@ -103,8 +103,8 @@ class SRHT(Sketch):
     up with the transform's own blocks lose most of their rows.
 
     The theorem for sketch-and-solve of Song, Ye, Yin and Zhang (ICML 2023) in the maximum
-    norm is not proved for this transform: two of its authors withdrew the argument in 2026.
-    What is proved there holds for `BGP`.
+    norm is open for this transform: two of its authors reported a gap in the proof in 2026.
+    They prove it for `BGP` instead.
 
     References
     ----------
@@ -200,9 +200,9 @@ class SRDCT(Sketch):
         places = kernels.srht.permutation(self.seed, place, block, L)
         samples = kernels.srht.permutation(self.seed, sample, block, L)
         places, samples = (_arrays.from_numpy(x.astype(np.int64), like) for x in (places, samples))
-        r, i = (xp.arange(count, dtype=xp.int64, device=like.device) for count in (d, L))
+        r = xp.arange(d, dtype=xp.int64, device=like.device)
         out = kernels.srht.signs(like, self.seed, left, xp.full_like(r, block), r)
-        rows = kernels.srht.row_signs(like, self.seed, right, block * L + i)
+        rows = kernels.srht.row_signs(like, self.seed, right, block * L, block * L + L)
         real = _arrays.real_dtype(xp, like.dtype)
         return places, xp.astype(rows, real), samples, xp.astype(out, real) * math.sqrt(L / d)
 
@@ -304,8 +304,7 @@ class BGP(Sketch):
     def _signs(self, like: Array, first: int, last: int) -> Array:
         """Signs of data rows, over sqrt(padded_rows)."""
         xp = _arrays.namespace(like)
-        rows = xp.arange(first, last, dtype=xp.int64, device=like.device)
-        signs = kernels.srht.row_signs(like, self.seed, self._streams[0], rows)
+        signs = kernels.srht.row_signs(like, self.seed, self._streams[0], first, last)
         return xp.astype(signs, _arrays.real_dtype(xp, like.dtype)) / math.sqrt(self.padded_rows)
 
     def _sketch(self, A: Array, row_offset: int, scale: Array | None) -> Array:
