@@ -91,9 +91,13 @@ class Scene:
 
 
 def _shrunk_norm(R: Array, shift: float, h: Array) -> Array:
-    """||(R^H R + shift^2 I)^(-1/2) h||, by a QR that does not square R."""
+    """||(R^H R + shift^2 I)^(-1/2) h||, by a QR that does not square R unless the shift is large enough to allow it."""
     xp = _arrays.namespace(R)
-    T = _arrays.triangular_factor(xp.concat([R, shift * xp.eye(R.shape[0], dtype=R.dtype, device=R.device)]))
+    eye = xp.eye(R.shape[0], dtype=R.dtype, device=R.device)
+    if shift > 1e-5 * float(xp.linalg.matrix_norm(R)):
+        T = _arrays.adjoint_of(xp, xp.linalg.cholesky(_arrays.adjoint_of(xp, R) @ R + shift**2 * eye))
+    else:
+        T = _arrays.triangular_factor(xp.concat([R, shift * eye]))
     return xp.linalg.vector_norm(_arrays.solve_triangular(T, h, adjoint=True))
 
 

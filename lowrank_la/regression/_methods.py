@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
@@ -66,7 +66,7 @@ def _by_gram(scene: Scene, plan: Plan, tol: float, certificate: bool) -> Outcome
         at, steps = refine(scene, scene.basis.start, conjugate_gradients, tol)
         return _outcome(scene, at, "spir", steps, None, "none")
     X = scene.basis.start if plan.method == "direct" else scene.basis.P @ gram.solve(C)
-    at, last, steps = correct(scene, gram, X, tol)
+    at, last, steps = correct(scene, gram, X, tol, rough=plan.fast)
     if at.worst > tol and not bool(xp.all(last.error <= 2 * tol)):
         better, more = refine(scene, at.X, conjugate_gradients, tol)
         at = at.better(better)
@@ -92,14 +92,16 @@ def _unknown(X: Array) -> Array:
     return xp.full(X.shape, math.inf, dtype=xp.float64, device=X.device)
 
 
-def correct(scene: Scene, gram: Gram, X: Array, tol: float) -> tuple[Iterate, Step, int]:
+def correct(scene: Scene, gram: Gram, X: Array, tol: float, rough: bool) -> tuple[Iterate, Step, int]:
     """Correct X by the semi-normal equations as long as that lowers its backward error.
 
-    Returns the best iterate, the step that leads on from it, and the number of corrections.
+    The first look may be a rough one, for an X that is far off. Returns the best iterate,
+    the step that leads on from it, and the number of corrections.
     """
     xp = _arrays.namespace(X)
-    at = scene.look(X, gram.R)
-    step = _bounds.step(scene, gram, at)
+    first = replace(scene, fine=False) if rough else scene
+    at = first.look(X, gram.R)
+    step = _bounds.step(first, gram, at)
     for corrections in range(CORRECTIONS):
         if at.worst <= tol or bool(xp.all(step.error <= 2 * tol)):
             return at, step, corrections

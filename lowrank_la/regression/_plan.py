@@ -119,7 +119,7 @@ def _height(entry: Entry, method: str, eps: float | None, delta: float) -> int:
         wanted = math.ceil(2 * d * math.log(2 * d / delta) / eps**2)
         return n if wanted > n / 2 else max(wanted, 4 * d)
     factor = {
-        "solve": 4 * math.log(d + 2),
+        "solve": max(6.0, 4 * math.log(d + 2) * min(1.0, 150 / max(d, 1))),
         "cholqr": 4 if d < HALF else 2,
         "spir": 8 if entry.kind == "sparse" else 4,
         "fossils": 12,

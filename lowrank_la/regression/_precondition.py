@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lowrank_la import _arrays
@@ -72,9 +73,8 @@ def precondition(Y: Array, Z: Array, roundoff: float) -> Preconditioner:
     scales = _inverse_lengths(Y)
     T = _arrays.triangular_factor(xp.concat([Y * scales, Z], axis=1))
     R, QhZ = _square_top(T, d), _top(T, d)[:, d:]
-    rank = _numerical_rank(R, 30 * roundoff)
+    R_inv, rank = _inverse_and_rank(R, 30 * roundoff)
     if rank == d:
-        R_inv = _arrays.solve_triangular(R, xp.eye(d, dtype=R.dtype, device=R.device))
         P = scales[:, None] * R_inv
         return Preconditioner(P, P, R, scales, None, None, P @ QhZ)
     return _rank_deficient(R, QhZ, scales, rank)
@@ -102,17 +102,24 @@ def _square_top(T: Array, d: int) -> Array:
     return _top(T, d)[:, :d]
 
 
-def _numerical_rank(R: Array, threshold: float) -> int:
-    """Count the singular values above threshold times the largest."""
+def _inverse_and_rank(R: Array, threshold: float) -> tuple[Array, int]:
+    """Invert R and count its singular values above threshold times the largest; the inverse counts only if all are."""
     xp = _arrays.namespace(R)
     diagonal = xp.abs(xp.linalg.diagonal(R))
-    if bool(xp.all(diagonal > 0)):
-        R_inv = _arrays.solve_triangular(R, xp.eye(R.shape[0], dtype=R.dtype, device=R.device))
-        bound = float(xp.linalg.matrix_norm(R)) * float(xp.linalg.matrix_norm(R_inv))
-        if bound * threshold < 1:  # no singular values needed: the Frobenius norms bound the condition
-            return R.shape[0]
+    R_inv = xp.eye(R.shape[0], dtype=R.dtype, device=R.device)
+    if bool(xp.all(diagonal > threshold * xp.max(diagonal))):
+        R_inv = _arrays.solve_triangular(R, R_inv)
+        if _norm(R) * threshold < 1 / _norm(R_inv):  # no singular values needed: the Frobenius norms bound the condition
+            return R_inv, R.shape[0]
     s = xp.linalg.svdvals(R)
-    return int(xp.sum(xp.astype(s > threshold * xp.max(s), xp.int64)))
+    return R_inv, int(xp.sum(xp.astype(s > threshold * xp.max(s), xp.int64)))
+
+
+def _norm(x: Array) -> float:
+    """Frobenius norm, without overflow of squares."""
+    xp = _arrays.namespace(x)
+    largest = float(xp.max(xp.abs(x)))
+    return largest * float(xp.linalg.matrix_norm(x / largest)) if 0 < largest < math.inf else math.inf
 
 
 def _rank_deficient(R: Array, QhZ: Array, scales: Array, rank: int) -> Preconditioner:
