@@ -33,6 +33,8 @@ autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
 html_theme = "pydata_sphinx_theme"
 html_title = "lowrank_la"
 html_theme_options = {"navigation_with_keys": False, "show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
