@@ -86,5 +86,5 @@ def polar(first, second):
     return math.sqrt(-2.0 * math.log((first + 0.5) * _UNIT)), 2.0 * math.pi * ((second + 0.5) * _UNIT)
 
 
-rademacher = Kernel(rademacher_reference, rademacher_cpu)
-gaussian = Kernel(gaussian_reference, gaussian_cpu)
+rademacher = Kernel(rademacher_reference, rademacher_cpu, cuda=rademacher_reference)
+gaussian = Kernel(gaussian_reference, gaussian_cpu, cuda=gaussian_reference)

@@ -291,4 +291,4 @@ def adjoint_cuda(Y: Array, seed: int, stream: int, height: int, zeta: int, first
 
 apply = Kernel(reference, cpu, cuda)
 adjoint = Kernel(adjoint_reference, adjoint_cpu, adjoint_cuda)
-apply_csr = Kernel(csr_reference, csr_cpu)
+apply_csr = Kernel(csr_reference, csr_cpu, cuda=csr_reference)

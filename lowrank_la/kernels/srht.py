@@ -149,9 +149,11 @@ def _words(streams: Streams) -> tuple[np.uint64, ...]:
 
 
 def _panel(c: int, size: int, dtype: np.dtype) -> tuple[int, int]:
-    """Lanes of a vector and columns of a panel."""
+    """Lanes of a vector, and columns of a panel; panels have equal width."""
     lanes = _tile.lanes_of(dtype)
-    return lanes, max(1, min(-(-c // lanes), max(2, _TILE_BYTES // (size * _tile.VECTOR_BYTES)))) * lanes
+    vectors = max(1, -(-c // lanes))
+    panels = -(-vectors // max(2, _TILE_BYTES // (size * _tile.VECTOR_BYTES)))
+    return lanes, -(-vectors // panels) * lanes
 
 
 @njit(cache=True)

@@ -207,7 +207,7 @@ class Sketch(ABC):
         for left in range(0, self.shape[0], _PANEL):
             width = min(_PANEL, self.shape[0] - left)
             columns = self._lift(np.eye(self.shape[0], width, -left), row_offset, row_offset + A.shape[0])
-            panels.append(A.rmatmat(columns if scale is None else scale[:, None] * columns).conj().T)
+            panels.append(A.rmatmat(columns if scale is None else np.asarray(scale)[:, None] * columns).conj().T)
         return np.concatenate(panels)
 
     def _sum(self, sketches: Any) -> Array:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,6 +46,16 @@ def test_sparse_sign_in_panels_and_parts():
     A = data(20_000, 150)
     for height in (16, 2400):
         close(sparse_sign.cpu(A, SEED, 7, height, 8, 0, None), sparse_sign.reference(A, SEED, 7, height, 8, 0, None))
+
+
+@settings(max_examples=20)
+@given(n=st.integers(0, 200), c=st.integers(1, 20), zeta=st.integers(1, 9), weighted=st.booleans(), seed=st.integers(0, 99))
+def test_compressed_rows(n, c, zeta, weighted, seed):
+    A = scipy.sparse.random_array((n, c), density=0.2, format="csr", rng=seed)
+    arguments = c, SEED, 7, 3 * zeta, zeta, 5, np.linspace(-1, 2, n) if weighted else None
+    expected = sparse_sign.reference(A.toarray(), *arguments[1:])
+    close(sparse_sign.csr_cpu(A.data, A.indices, A.indptr, *arguments), expected)
+    close(sparse_sign.csr_reference(A.data, A.indices, A.indptr, *arguments), expected)
 
 
 def test_strided_and_read_only_views():
