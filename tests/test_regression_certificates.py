@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from lowrank_la import ConvergenceWarning, sketch_lstsq
+from lowrank_la import ConvergenceWarning, limit_threads, sketch_lstsq
 from tests import oracles_regression as oracles
 
 KINDS = ["incoherent", "coherent", "heavy", "scaled", "fortran", "deficient"]
 CONDITIONS = [1e1, 1e4, 1e8, 1e11, 1e14]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Threads cost small problems more than they bring."""
+    with limit_threads(1):
+        yield
 
 
 def problems(count, n=400, d=6):
