@@ -124,7 +124,13 @@ def enter(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
 
 
 def beside(function: str, name: str, x: Array, like: Array) -> Array:
-    """Bring an array inside with the dtype it has, to the namespace and device of an array that has entered."""
+    """Bring an array inside with the dtype it has, to the namespace and device of an array that has entered.
+
+    Raises
+    ------
+    TypeError
+        x belongs to another library.
+    """
     x = _step_in(function, name, _as_array(function, name, x))
     if isinstance(x, np.ndarray):
         return from_numpy(x, like)
@@ -254,7 +260,8 @@ def row_blocks(A: Array, height: int | None = None) -> Iterator[tuple[int, Array
     """
     if is_row_blocks(A):
         offset = 0
-        for block in A() if callable(A) else A:
+        blocks: Any = A() if callable(A) else A
+        for block in blocks:
             yield offset, block
             offset += block.shape[0]
         return

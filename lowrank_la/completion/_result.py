@@ -193,7 +193,8 @@ class CompletionResult(Result):
         stored["bound"], stored["confidence"] = certificate.bound, certificate.confidence
         for name in ("held_out", "outliers"):
             stored[name] = np.stack([_arrays.to_numpy(ids) for ids in stored[name]])
-        np.savez(path, **{name: _arrays.to_numpy(x) if _arrays.is_array(x) else np.asarray(x) for name, x in stored.items()})
+        arrays: dict[str, Any] = {name: _arrays.to_numpy(x) if _arrays.is_array(x) else np.asarray(x) for name, x in stored.items()}
+        np.savez(path, **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CompletionResult:
