@@ -95,24 +95,40 @@ def plain_numba(problem: Problem, sweeps: int) -> tuple[np.ndarray, np.ndarray]:
 def _half_sweep() -> Any:
     from numba import njit, prange
 
+    @njit
+    def cholesky_solve(G, x):  # type: ignore[no-untyped-def]
+        k = len(x)
+        for a in range(k):
+            for b in range(a + 1):
+                s = G[a, b]
+                for c in range(b):
+                    s -= G[a, c] * G[b, c]
+                G[a, b] = s / G[b, b] if b < a else np.sqrt(max(s, 1e-300))
+            for b in range(a):
+                x[a] -= G[a, b] * x[b]
+            x[a] /= G[a, a]
+        for a in range(k - 1, -1, -1):
+            for b in range(a + 1, k):
+                x[a] -= G[b, a] * x[b]
+            x[a] /= G[a, a]
+
     @njit(parallel=True)
     def half_sweep(values, indices, indptr, F, ridge):  # type: ignore[no-untyped-def]
         m, k = len(indptr) - 1, F.shape[1]
         X = np.zeros((m, k))
         for i in prange(m):
-            G, h = ridge * np.eye(k), np.zeros(k)
+            G = np.zeros((k, k))
+            x = X[i]
             for t in range(indptr[i], indptr[i + 1]):
                 f = F[indices[t]]
                 for a in range(k):
-                    h[a] += values[t] * f[a]
+                    x[a] += values[t] * f[a]
                     for b in range(a + 1):
                         G[a, b] += f[a] * f[b]
             for a in range(k):
-                for b in range(a):
-                    G[b, a] = G[a, b]
+                G[a, a] += ridge
             if indptr[i + 1] > indptr[i]:
-                L = np.linalg.cholesky(G)
-                X[i] = np.linalg.solve(L.T, np.linalg.solve(L, h))
+                cholesky_solve(G, x)
         return X
 
     return half_sweep
