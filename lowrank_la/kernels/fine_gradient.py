@@ -49,7 +49,7 @@ def reference(A: Array, X: Array, B: Array, scale: Array | None) -> Answer:
         for j in range(rows.shape[1]):
             R = add(R, _product(rows[:, j : j + 1], -X[j : j + 1, :]))
         squares = xp.astype(scale[here], xp.float64)[:, None] ** 2 if scale is not None else xp.ones_like(R[0][:, :1])
-        r2 = xp.sum(squares * R[0] ** 2, axis=0) + (0.0 if r2 is None else r2)
+        r2 = xp.sum(squares * (R[0] + R[1]) ** 2, axis=0) + (0.0 if r2 is None else r2)
         for _ in range(0 if scale is None else 2):
             R = _times(R, xp.astype(scale[here], xp.float64)[:, None])
         g = [_sum_rows(xp, _times(R, rows[:, j : j + 1])) for j in range(rows.shape[1])]
@@ -156,7 +156,7 @@ def csr(A: Any, X: Array, B: Array, scale: Array | None) -> Answer:
     if any(np.iscomplexobj(x) for x in (A, X, B)):
         return _complex_csr(A, X, B, scale)
     (n, d), k = A.shape, X.shape[1]
-    parts = max(1, min(_rows.FEW_PARTS, A.data.nbytes // (32 * d * k), n))
+    parts = max(1, min(_rows.FEW_PARTS, A.data.nbytes // max(1, 32 * d * k), n))
     X = np.ascontiguousarray(X.T, dtype=np.float64)
     B = np.ascontiguousarray(B, dtype=np.float64)
     high, low, r2 = _csr_sums(A.data, A.indices, A.indptr, d, X, B, _rows.weights(scale), parts)
@@ -181,7 +181,7 @@ def sum_length(A: Array, k: int) -> int:
 
 
 def _parts(A: np.ndarray, k: int) -> int:
-    return _rows.parts_of(A.shape[0], 16 * A.shape[1] * k, A.nbytes)
+    return _rows.parts_of(A.shape[0], max(1, 16 * A.shape[1] * k), A.nbytes)
 
 
 @njit(cache=True)
