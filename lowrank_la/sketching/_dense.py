@@ -9,7 +9,7 @@ from lowrank_la import _arrays, kernels
 from lowrank_la._arrays import Array
 from lowrank_la.sketching._operator import Sketch
 
-_TILE_ENTRIES = 1 << 18  # of S: generated and used in the cache
+_TILE_ENTRIES = 1 << 22  # of S, 32 MiB: the thread pools of Numba and BLAS get in each other's way at every change
 
 
 class _Dense(Sketch):
@@ -67,7 +67,7 @@ class Rademacher(_Dense):
     Notes
     -----
     Cost: 2 d n c flops by matrix products, and one random bit for each of the d n entries,
-    which a Gaussian needs half a logarithm, root and cosine for. Memory: tiles of 2 MiB.
+    which a Gaussian needs half a logarithm, root and cosine for. Memory: tiles of 32 MiB.
     The singular values of S Q lie in 1 -+ sqrt(k/d), as for a Gaussian sketch, up to a
     constant [1]_.
 
@@ -111,7 +111,7 @@ class Gaussian(_Dense):
     Notes
     -----
     Cost: 2 d n c flops by matrix products, and d n normal deviates, which often cost more.
-    Memory: tiles of 2 MiB. For Q with k orthonormal columns, S Q has the law of a Gaussian
+    Memory: tiles of 32 MiB. For Q with k orthonormal columns, S Q has the law of a Gaussian
     matrix: its singular values lie in 1 -+ (sqrt(k/d) + t/sqrt(d)) but for a probability of
     2 exp(-t^2/2) [1]_. Entries agree between devices to about 1e-15, not bit by bit. None is
     beyond 6.7 standard deviations.
