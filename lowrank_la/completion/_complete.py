@@ -58,8 +58,8 @@ def complete(
         Nonnegative weights of the squared residuals; 0 makes an entry missing.
     ridge : float >= 0 or "auto"
         The objective is sum w (M - model)^2 + ridge (||U||_F^2 + ||V||_F^2), in squared units
-        of M over units of M. "auto": noise^2 sqrt(k) / signal, estimated afresh at each
-        sweep, which makes the factors the most probable ones and vanishes without noise.
+        of M over units of M. "auto": the variance of the noise (by held-out entries) over that
+        of the factors, estimated afresh at each sweep (empirical Bayes); vanishes without noise.
     bias : bool
         Model M_ij as mean + b_i + d_j + u_i . v_j: right for ratings, wasteful for matrices
         that are low-rank as they are.
@@ -194,8 +194,8 @@ def _options(M_shape: tuple[int, int], rank: Any, ridge: Any, bias: Any, loss: A
     max_iter = _checks.integer("complete", "max_iter", max_iter, 1)
     tol = _checks.real("complete", "tol", tol, 0.0)
     return Options(
-        None if rank == "auto" else rank,
-        None if ridge == "auto" else ridge,
+        None if isinstance(rank, str) else rank,
+        None if isinstance(ridge, str) else ridge,
         bool(bias),
         loss,
         bool(nonnegative),
@@ -248,8 +248,8 @@ def _answer(door: Door, parts: Parts, problem: Problem, fit: _sweeps.Fit, monito
     factors = _fill(problem, balanced)
     left_over = _left_over(parts, problem, factors)
     xp, rank = door.xp, factors.rank
-    residual = math.sqrt(sum(float(xp.vecdot(x, x)) for x in left_over) / sum(x.shape[0] for x in left_over))
-    largest = max(max(float(xp.max(x)), -float(xp.min(x))) for x in left_over if x.shape[0])
+    residual = math.sqrt(sum(float(xp.vecdot(x, x)) for x in left_over) / sum(x.shape[0] for x in left_over)) * problem.scale
+    largest = max(max(float(xp.max(x)), -float(xp.min(x))) for x in left_over if x.shape[0]) * problem.scale
     model = factors.scaled(problem.scale)
     row_bias, col_bias = model.biases
     return CompletionResult(
@@ -265,21 +265,24 @@ def _answer(door: Door, parts: Parts, problem: Problem, fit: _sweeps.Fit, monito
         converged=fit.ending == "converged",
         n_iter=len(monitor.history),
         residual=residual,
-        certificate=_certificate.exact(residual) if fit.exact else _certificate.held_out(left_over[2], largest),
+        certificate=_certificate.exact(residual) if fit.exact else _certificate.held_out(left_over[2] * problem.scale, largest),
         held_out=(door.leave(parts.test.rows), door.leave(parts.test.cols)),
         weak_rows=door.leave(xp.nonzero(problem.rows.degrees < rank)[0]),
         weak_cols=door.leave(xp.nonzero(problem.cols.degrees < rank)[0]),
         outliers=_robust.outliers(problem, factors),
         components=_graph.components(problem.rows, problem.cols),
-        incoherence=tuple(_incoherence(xp, side, problem.options.nonnegative) for side in (balanced.U, balanced.V)),
+        incoherence=(
+            _incoherence(xp, balanced.U, problem.options.nonnegative),
+            _incoherence(xp, balanced.V, problem.options.nonnegative),
+        ),
     )
 
 
 def _left_over(parts: Parts, problem: Problem, factors: Factors) -> list[Array]:
-    """Return what the model leaves of the entries that were fitted, that tuned, and that certify, in the units of the data."""
+    """Return what the model leaves of the entries that were fitted, that tuned, and that certify, in the units of the problem."""
     side, scale = problem.rows, problem.scale
     aside = [residuals(factors, replace(part, values=part.values / scale)) for part in (parts.tune, parts.test)]
-    return [x * scale for x in (kernels.pairs.residual(side.values, side.indices, side.indptr, *factors.plain), *aside)]
+    return [kernels.pairs.residual(side.values, side.indices, side.indptr, *factors.plain), *aside]
 
 
 def _fill(problem: Problem, factors: Factors) -> Factors:

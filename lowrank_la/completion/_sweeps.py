@@ -17,6 +17,7 @@ from lowrank_la.completion._problem import Factors, Problem, residuals
 from lowrank_la.completion._result import Sweep
 
 FLOAT32_FLOOR = 1e-3  # relative residual below which sums in float32 would be seen
+NOISELESS = 1e-30  # relative squared error that is rounding
 FLOAT32_TOL = 1e-5  # tolerance below which they could be, too
 REBALANCE = 10  # sweeps from one rebalancing to the next
 FEW = 20  # held-out entries below which a sample of the training entries decides instead
@@ -141,10 +142,19 @@ class _Loop:
         given = self.problem.options.ridge
         if given is not None:
             return given / self.problem.scale
-        variance = self.problem.variance
         noise = self.error**2 if self.judges is self.problem.tune else self.error**2 / self._degrees_of_freedom()
-        noise = min(noise, 0.5 * variance)
-        return noise * math.sqrt(self.factors.rank / (variance - noise))
+        noise = min(noise, 0.5 * self.problem.variance)
+        if noise < NOISELESS:
+            return 0.0
+        if self.count == 0:  # no factors yet: terms of equal variance make up the data
+            return noise * math.sqrt(self.factors.rank / (self.problem.variance - noise))
+        left, right = (root_mean_square(side) ** 2 for side in (self.factors.left, self.factors.right))
+        m, n = self.problem.shape
+        return noise / math.sqrt((left + self._doubt(noise, m, right)) * (right + self._doubt(noise, n, left)))
+
+    def _doubt(self, noise: float, length: int, other: float) -> float:
+        """Return the posterior variance of a factor's entries, by the average degree; without it the ridge would feed on itself."""
+        return noise / (len(self.problem.rows) / length * other + self.best.ridge)
 
     def _degrees_of_freedom(self) -> float:
         """Share of the training entries that the model does not use up."""
