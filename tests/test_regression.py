@@ -259,6 +259,14 @@ def test_rank_deficient_gives_the_least_norm_and_a_warning(method, make):
         close(result.x, expected, 1e-10)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_all_zero(method):
+    with pytest.warns(ConvergenceWarning, match="rank 0 of 3"):
+        result = sketch_lstsq(np.zeros((800, 3)), np.ones(800), method=method, rng=0)
+    assert not result.x.any()
+    assert not result.converged
+
+
 def test_ridge_cures_rank_deficiency():
     A, b = oracles.problem(1500, 8, cond=1e2, kind="deficient")
     result = sketch_lstsq(A, b, method="cholqr", ridge=1e-3, rng=0)
@@ -451,6 +459,7 @@ BAD = [
     ("rng", _bad(A0, B0, method=None), ValueError, "method must be one of"),
     ("stream twice", _bad(iter([A0]), B0, method="cholqr"), ValueError, "A comes once, but method='cholqr' reads it again"),
     ("no blocks", _bad(iter([]), B0), ValueError, "A must have at least one block"),
+    ("no function of blocks", _bad(lambda: None, B0), TypeError, "A must return row blocks when called; got NoneType"),
     ("narrow block", _bad([A0[:100], A0[100:, :2]], B0), ValueError, "blocks of A must have 3 columns"),
     ("missing rows", _bad([A0[:100]], B0), ValueError, "A must have 400 rows in all blocks together, as many as b; got 100"),
     ("surplus rows", _bad([A0, A0], B0), ValueError, "A must have 400 rows in all blocks"),

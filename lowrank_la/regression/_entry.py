@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -195,7 +195,10 @@ class _Blocks:
 
 def _enter_blocks(A: Any, b: Any) -> tuple[str, Door, list[Any]]:
     once = not callable(A) and iter(A) is A
-    blocks = iter(A() if callable(A) else A)
+    given: Any = A() if callable(A) else A
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{NAME}: A must return row blocks when called; got {type(given).__name__}")
+    blocks = iter(given)
     first = next(blocks, None)
     if first is None:
         raise ValueError(f"{NAME}: A must have at least one block of rows; got none")

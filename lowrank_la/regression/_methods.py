@@ -32,6 +32,9 @@ class Outcome:
 
 def solve(scene: Scene, plan: Plan, tol: float, certificate: bool, Y: Array, Z: Array) -> Outcome:
     """Run the method of the plan, and bound its error."""
+    if scene.basis.rank == 0:
+        X = scene.basis.start
+        return Outcome(X, scene.norms_b**2, 0.0, _unknown(X), "none", plan.method, 0)
     if plan.method == "solve":
         return _sketch_and_solve(scene, plan, certificate, Y, Z)
     if plan.method in {"cholqr", "direct"}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
@@ -128,8 +129,8 @@ def _rank_deficient(R: Array, QhZ: Array, scales: Array, rank: int) -> Precondit
 
     xp = _arrays.namespace(R)
     d = R.shape[0]
-    order = qr(_arrays.to_numpy(R), mode="r", pivoting=True)[1]
-    keep, drop = (_arrays.from_numpy(part, R) for part in (sorted_part(order[:rank]), sorted_part(order[rank:])))
+    _, order = qr(_arrays.to_numpy(R), mode="r", pivoting=True)  # type: ignore[misc]
+    keep, drop = (_arrays.from_numpy(_ascending(part), R) for part in (order[:rank], order[rank:]))
     pick, leave = (_one_hot(part, d, R) for part in (keep, drop))
     T = _top(_arrays.triangular_factor(xp.concat([xp.take(R, keep, axis=1), xp.take(R, drop, axis=1), QhZ], axis=1)), rank)
     R_kept = T[:, :rank]
@@ -141,11 +142,10 @@ def _rank_deficient(R: Array, QhZ: Array, scales: Array, rank: int) -> Precondit
     return Preconditioner(P, square, R_kept, scales, keep, null, P @ T[:, d:])
 
 
-def sorted_part(order):
-    """Ascending int64 copy."""
-    part = order.astype("int64")
-    part.sort()
-    return part
+def _ascending(order: Any) -> Any:
+    order = order.astype("int64")
+    order.sort()
+    return order
 
 
 def _one_hot(index: Array, d: int, like: Array) -> Array:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from lowrank_la import _arrays, kernels
 from lowrank_la._arrays import Array
@@ -13,42 +15,43 @@ from lowrank_la._arrays import Array
 U = 2.0**-53  # sums over rows and everything d x d is in float64
 
 
-class Rows(Protocol):
-    """The rows of D A and D B. All sums over rows come back in float64 (complex128)."""
-
-    B: Array
-    scale: Array | None
-    shape: tuple[int, int]
-
-    def sketch(self, S: Any) -> tuple[Array, Array]:
-        """Return S D A and S D B."""
-        ...
-
-    def gram(self, P: Array, fast: bool) -> tuple[Array, Array]:
-        """Return Q^H Q and Q^H D B for Q = D A P, P upper triangular."""
-        ...
-
-    def gradient(self, X: Array, fine: bool) -> tuple[Array, Array]:
-        """Return A^H D R and the squared column norms of R = D (B - A X), `fine` in twice the precision if it can be had."""
-        ...
-
-    def gradient_rounding(self, fine: bool) -> tuple[float, float]:
-        """Return s and t: a residual has errors up to s times the sum of its terms, g up to t |A|^H |R| + u |g| beyond those."""
-        ...
-
-    def product(self, V: Array) -> Array:
-        """Return A^H D^2 A V."""
-        ...
-
-
 @dataclass(frozen=True)
-class BlockRows:
-    """Rows that lie in memory, on disk or come block by block; a dense or sparse matrix is one block."""
+class Rows(ABC):
+    """The rows of D A and D B, D = diag(scale). All sums over rows come back in float64 (complex128)."""
 
     A: Any
     B: Array
     scale: Array | None
     shape: tuple[int, int]
+
+    @abstractmethod
+    def sketch(self, S: Any) -> tuple[Array, Array]:
+        """Return S D A and S D B."""
+
+    @abstractmethod
+    def gram(self, P: Array, fast: bool) -> tuple[Array, Array]:
+        """Return Q^H Q and Q^H D B for Q = D A P, P upper triangular."""
+
+    @abstractmethod
+    def gradient(self, X: Array, fine: bool) -> tuple[Array, Array]:
+        """Return A^H D R and the squared column norms of R = D (B - A X), `fine` in twice the precision if it can be had."""
+
+    @abstractmethod
+    def gradient_rounding(self, fine: bool) -> tuple[float, float]:
+        """Return s and t: a residual has errors up to s times the sum of its terms, g up to t |A|^H |R| + u |g| beyond those."""
+
+    @abstractmethod
+    def product(self, V: Array) -> Array:
+        """Return A^H D^2 A V."""
+
+    def fast_rounding(self) -> float:
+        """Bound the relative error of a Gram matrix with float32 sums."""
+        return 2.0**-24 * (kernels.whiten.FLUSH * kernels.whiten.TILE + 8)
+
+
+@dataclass(frozen=True)
+class BlockRows(Rows):
+    """Rows that lie in memory, on disk or come block by block; a dense or sparse matrix is one block."""
 
     def _blocks(self) -> Iterator[tuple[int, Any, Array, Array | None]]:
         parts = _arrays.row_blocks(self.A) if _arrays.is_row_blocks(self.A) else [(0, self.A)]
@@ -64,10 +67,6 @@ class BlockRows:
             _sparse_gram(A, P, B, s) if _arrays.is_sparse(A) else kernels.whiten.gram(A, P, B, s, fast) for _, A, B, s in self._blocks()
         )
 
-    def fast_rounding(self) -> float:
-        """Bound on the relative error of a Gram matrix with float32 sums."""
-        return 2.0**-24 * (kernels.whiten.FLUSH * kernels.whiten.TILE + 8)
-
     def gradient(self, X: Array, fine: bool) -> tuple[Array, Array]:
         if fine:
             return self._fine_gradient(X)
@@ -77,11 +76,9 @@ class BlockRows:
     def _fine_gradient(self, X: Array) -> tuple[Array, Array]:
         """Keep both parts of the gradient until all blocks are in: it is much smaller than its parts."""
         kernel = kernels.fine_gradient
-        g, r2 = None, 0.0
-        for _, A, B, s in self._blocks():
-            *part, squares = (kernel.csr if _arrays.is_sparse(A) else kernel.gradient)(A, X, B, s)
-            g, r2 = tuple(part) if g is None else kernel.add(g, part), r2 + squares
-        return g[0] + g[1], r2
+        answers = [(kernel.csr if _arrays.is_sparse(A) else kernel.gradient)(A, X, B, s) for _, A, B, s in self._blocks()]
+        high, low = functools.reduce(kernel.add, [answer[:2] for answer in answers])
+        return high + low, sum(answer[2] for answer in answers)
 
     def gradient_rounding(self, fine: bool) -> tuple[float, float]:
         n, d = self.shape
@@ -98,15 +95,10 @@ class BlockRows:
 
 
 @dataclass(frozen=True)
-class OperatorRows:
+class OperatorRows(Rows):
     """Rows known only through products with A and A^H."""
 
-    A: Any
-    B: Array
-    scale: Array | None
-    shape: tuple[int, int]
-
-    _WIDTH = 32  # vectors per product: few calls, little memory
+    _WIDTH: ClassVar[int] = 32  # vectors per product: few calls, little memory
 
     def _scaled(self, R: Array, power: int = 1) -> Array:
         return R if self.scale is None else self.scale[:, None] ** power * R

@@ -79,9 +79,9 @@ def turned(entry: Entry) -> tuple[Entry, Columns]:
         A, B = problem.dense()
     zeros = xp.zeros((rows.shape[1], 1), dtype=A.dtype if _arrays.is_array(A) else rows.B.dtype, device=rows.B.device)
     if _arrays.is_operator(A):
-        tall = OperatorRows(Adjoint(A), zeros, None, rows.shape[::-1])
+        tall = OperatorRows(Adjoint(A), zeros, None, (rows.shape[1], rows.shape[0]))
     else:
-        tall = BlockRows(A.T, zeros, None, rows.shape[::-1])
+        tall = BlockRows(A.T, zeros, None, (rows.shape[1], rows.shape[0]))
     return replace(entry, problem=Problem(tall, 0.0)), Columns(A, B)
 
 
@@ -97,7 +97,8 @@ def least_norm(scene: Scene, columns: Columns, tol: float, certificate: bool) ->
     gram = replace(gram, Lh=Lh)
     norm_A = float(xp.linalg.matrix_norm(_bounds.lengths(gram.R)[None, :] / scene.basis.scales[None, :]))
     V = P @ gram.solve(Ph @ columns.B)
-    for steps in range(CORRECTIONS + 1):
+    steps = 0
+    while True:
         X = columns.combine(V)
         R = columns.residual(X)
         size = norm_A * xp.linalg.vector_norm(X, axis=0) + xp.linalg.vector_norm(columns.B, axis=0)
@@ -106,7 +107,7 @@ def least_norm(scene: Scene, columns: Columns, tol: float, certificate: bool) ->
         y = gram.solve(Ph @ R)
         if worst <= tol or steps == CORRECTIONS:
             break
-        V = V + P @ y
+        V, steps = V + P @ y, steps + 1
     r2 = xp.sum(xp.abs(R) ** 2, axis=0)
     if not certificate:
         return Outcome(X, r2, worst, xp.full_like(r2, math.inf) + xp.zeros_like(xp.abs(X)), "none", "cholqr", steps)
