@@ -19,6 +19,8 @@ Methods
 "nonneg"
     `steps` rounds of coordinate descent on x >= 0 from `start`, on the normal equations.
 
+The reference and the GPU form the Gram matrices for every method, and solve "sketch" directly.
+
 References
 ----------
 .. [1] Gu, Song, Yin and Zhang, Low rank matrix completion via robust alternating
