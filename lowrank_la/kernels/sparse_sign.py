@@ -108,8 +108,12 @@ def _sketch(A, seed, stream, zeta, row_offset, weights, tile_rows, sums):
             _fill_keys(seed, stream, row_offset + first, rows, height // zeta, keys)
             _fill_tile(A, first, rows, left, weights, tile)
             for t in range(zeta):
+                at = (task * height + t * (height // zeta)) * width
+                if height // zeta > 4 * rows:  # most buckets are empty
+                    _add_each(tile, keys[t, :rows], order, signs, sums, at)
+                    continue
                 _sort(keys[t, :rows], start, order, signs)
-                _add_block(tile, start, order, signs, sums, (task * height + t * (height // zeta)) * width)
+                _add_block(tile, start, order, signs, sums, at)
 
 
 @njit(cache=True)
@@ -173,24 +177,36 @@ def _sort(keys, start, order, signs):
 
 @njit(cache=True)
 def _add_block(tile, start, order, signs, sums, at):
-    """Add the sorted rows of a tile to one block of rows of the sketch, each sum in registers."""
+    """Add the sorted rows of a tile to one block of rows of the sketch."""
+    for r in range(start.size - 1):
+        _add(start[r + 1] - start[r], tile, order, signs, start[r], sums, at + r * tile.shape[1])
+
+
+@njit(cache=True)
+def _add_each(tile, keys, order, signs, sums, at):
+    """Add the rows of a tile one by one."""
+    for i in range(keys.size):
+        order[i], signs[i] = i, 1 - 2 * (keys[i] & 1)
+        _add(1, tile, order, signs, i, sums, at + (keys[i] >> 1) * tile.shape[1])
+
+
+@njit(cache=True)
+def _add(count, tile, order, signs, k, sums, at):
+    """Add `count` rows of a tile, listed from order[k] on, to the row of the sketch at `at`; the sums stand in registers."""
     width = tile.shape[1]
     lanes = _tile.VECTOR_BYTES // tile.itemsize
-    for r in range(start.size - 1):
-        k, count = start[r], start[r + 1] - start[r]
-        c = 0
-        while width - c >= 8 * lanes:
-            _add8(count, tile, c, width, order, signs, k, sums, at + c)
-            c += 8 * lanes
-        if width - c >= 4 * lanes:
-            _add4(count, tile, c, width, order, signs, k, sums, at + c)
-            c += 4 * lanes
-        if width - c >= 2 * lanes:
-            _add2(count, tile, c, width, order, signs, k, sums, at + c)
-            c += 2 * lanes
-        if width - c >= lanes:
-            _add1(count, tile, c, width, order, signs, k, sums, at + c)
-        at += width
+    c = 0
+    while width - c >= 8 * lanes:
+        _add8(count, tile, c, width, order, signs, k, sums, at + c)
+        c += 8 * lanes
+    if width - c >= 4 * lanes:
+        _add4(count, tile, c, width, order, signs, k, sums, at + c)
+        c += 4 * lanes
+    if width - c >= 2 * lanes:
+        _add2(count, tile, c, width, order, signs, k, sums, at + c)
+        c += 2 * lanes
+    if width - c >= lanes:
+        _add1(count, tile, c, width, order, signs, k, sums, at + c)
 
 
 def adjoint_reference(Y: Array, seed: int, stream: int, height: int, zeta: int, first: int, last: int) -> Array:

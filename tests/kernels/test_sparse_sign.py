@@ -43,9 +43,9 @@ def test_sparse_sign(n, c, zeta, block, offset, dtype, order, weighted):
 
 
 def test_sparse_sign_in_panels_and_parts():
-    A = data(20_000, 150)
-    for height in (16, 2400):
-        close(sparse_sign.cpu(A, SEED, 7, height, 8, 0, None), sparse_sign.reference(A, SEED, 7, height, 8, 0, None))
+    A = data(10_000, 150)
+    for n, height in ((10_000, 16), (10_000, 2400), (100, 8000)):
+        close(sparse_sign.cpu(A[:n], SEED, 7, height, 8, 0, None), sparse_sign.reference(A[:n], SEED, 7, height, 8, 0, None))
 
 
 @settings(max_examples=20)
