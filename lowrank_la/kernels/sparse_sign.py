@@ -144,7 +144,7 @@ def _fill_tile(A, first, rows, left, weights, tile):
     width = min(tile.shape[1], A.shape[1] - left)
     if A.strides[1] <= A.strides[0]:
         for i in range(rows):
-            if A.strides[1] == A.itemsize:
+            if A.strides[1] == A.itemsize and width < A.shape[1]:  # parts of rows escape the hardware's own reading ahead
                 _fetch(A, (first + i + _AHEAD) * (A.strides[0] // A.itemsize) + left, width)
             for j in range(width):
                 tile[i, j] = A[first + i, left + j]
