@@ -151,5 +151,5 @@ def narrow(factors: Factors, rank: int) -> Factors:
     """Keep the leading columns of balanced factors."""
     xp = _arrays.namespace(factors.left)
     k = factors.rank
-    sides = (xp.concat([side[:, :rank], side[:, k:]], axis=1) for side in (factors.left, factors.right))
-    return Factors(*sides, factors.mean, factors.unit)
+    left, right = (xp.concat([side[:, :rank], side[:, k:]], axis=1) for side in (factors.left, factors.right))
+    return Factors(left, right, factors.mean, factors.unit)

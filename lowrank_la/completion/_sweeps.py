@@ -19,6 +19,7 @@ from lowrank_la.completion._result import Sweep
 FLOAT32_FLOOR = 1e-3  # relative residual below which sums in float32 would be seen
 NOISELESS = 1e-30  # relative squared error that is rounding
 FLOAT32_TOL = 1e-5  # tolerance below which they could be, too
+WIDE = 128  # columns from which conjugate gradients beat Cholesky
 REBALANCE = 10  # sweeps from one rebalancing to the next
 FEW = 20  # held-out entries below which a sample of the training entries decides instead
 
@@ -175,7 +176,7 @@ class _Loop:
             ridge=xp.full((side.shape[0],), ridge, dtype=xp.float64, device=F.device),
             offset=offset,
             weights=_robust.weights(side, factors, name, problem.options.loss, self.error),
-            method=_method(problem, F.shape[1], len(side) / side.shape[0]),
+            method=_method(problem, F.shape[1]),
             fast=self.fast,
         )
         return replace(factors, **{name: solution.X})
@@ -215,13 +216,13 @@ def root_mean_square(x: Array) -> float:
     return math.sqrt(float(_arrays.namespace(x).mean(x * x)))
 
 
-def _method(problem: Problem, width: int, length: float) -> str:
-    """Choose the row solver: Cholesky for narrow factors, conjugate gradients for wide ones, sketched for long rows too."""
+def _method(problem: Problem, width: int) -> str:
+    """Choose the row solver: Cholesky, whose sums run in register tiles, until the factors are very wide."""
     if problem.options.nonnegative:
         return "nonneg"
     if problem.options.solver != "auto":
         return problem.options.solver
-    return "chol"
+    return "chol" if width <= WIDE else "cg"
 
 
 def balance(factors: Factors, nonnegative: bool = False) -> Factors:
