@@ -73,6 +73,24 @@ def test_without_validation_there_is_no_bound():
     assert len(result.held_out[0]) == 0
 
 
+@pytest.mark.filterwarnings("ignore:complete")
+@pytest.mark.parametrize("seed", range(5))
+def test_optimality_gap_is_above_the_true_one(backend, seed):
+    _, M = oracles.low_rank(25, 20, 2, observed=0.6, noise=0.3, seed=seed)
+    ridge = 1.0 + seed
+    X = oracles.nuclear_norm(M, ridge)
+    least = np.nansum((M - X) ** 2) + 2 * ridge * np.linalg.svd(X, compute_uv=False).sum()
+    for rank in (1, 20):
+        result = complete(backend.array(M), rank, ridge=ridge, validation=0.0, tol=1e-12, max_iter=2000, rng=seed)
+        U, V = backend.numpy(result.U), backend.numpy(result.V)
+        objective = np.nansum((M - U @ V.T) ** 2) + ridge * (np.sum(U**2) + np.sum(V**2))
+        bound = result.optimality_gap(backend.array(M)).bound
+        assert objective - least <= bound
+    assert bound < 0.1 * objective
+    with pytest.raises(ValueError, match="optimality_gap: M must have shape"):
+        result.optimality_gap(backend.array(M[:5]))
+
+
 def test_residual_is_exact():
     _, M = oracles.low_rank(50, 40, 3, noise=0.1)
     result = complete(M, 3, rng=0)
