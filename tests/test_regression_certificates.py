@@ -110,6 +110,24 @@ def test_sparse_and_blocked_data_have_equal_certificates():
         assert result.certificate.bound < 1e-11
 
 
+def test_many_columns_with_a_float32_gram_matrix():
+    """Columns of b that are solved at different speeds: noise, none, zero, and a large one."""
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((3000, 256)) * np.logspace(-5, 0, 256)
+    B = np.stack([rng.standard_normal(3000), A @ np.ones(256), np.zeros(3000), 1e8 * rng.standard_normal(3000)], axis=1)
+    exact = sketch_lstsq(A, B, method="direct")
+    result = sketch_lstsq(A, B, method="cholqr", rng=0)
+    assert result.converged
+    assert exact.certificate.method == result.certificate.method == "L2"
+    assert (abs(result.x - exact.x) <= result.x_bound + exact.x_bound).all()
+    assert (result.x_bound <= 1e-8 * abs(exact.x).max(axis=0)).all()
+    A[:, 7] = A[:, 9]
+    with pytest.warns(ConvergenceWarning, match="rank 255 of 256"):
+        deficient = sketch_lstsq(A, B, method="cholqr", rng=0)
+    assert deficient.certificate.bound == np.inf
+    np.testing.assert_allclose(deficient.x[7], deficient.x[9], rtol=1e-6, atol=1e-9 * abs(deficient.x).max())
+
+
 def test_backward_error_is_never_too_small():
     """The estimate is at least Karlson and Walden's, computed in long double from the singular values."""
     for seed in range(60):

@@ -70,13 +70,14 @@ def _by_gram(scene: Scene, plan: Plan, tol: float, certificate: bool) -> Outcome
         return _outcome(scene, at, "spir", steps, None, "none")
     X = scene.basis.start if plan.method == "direct" else scene.basis.P @ gram.solve(C)
     at, last, steps = correct(scene, gram, X, tol, rough=plan.fast)
-    if at.worst > tol and not bool(xp.all(last.error <= 2 * tol)):
+    safe, certified = bool(xp.all(last.error <= 2 * tol)), certificate and scene.full_rank
+    if at.worst > tol and not safe:
         better, more = refine(scene, at.X, conjugate_gradients, tol)
-        at = at.better(better)
-        return _outcome(scene, at, "spir", steps + more, _bounds.step(scene, gram, at).here, "L2")
-    if scene.full_rank and certificate and bool(xp.all(last.error <= 2 * tol)):
+        at = scene.look(at.better(better).X, gram.R)
+        return _outcome(scene, at, "spir", steps + more, _bounds.step(scene, gram, at).here if certified else None, "L2")
+    if certified and safe:
         return Outcome(last.X, at.r2, math.sqrt(2) * float(xp.max(last.error)), last.there, "L2", plan.method, steps + 1)
-    return _outcome(scene, at, plan.method, steps, last.here if certificate and scene.full_rank else None, "L2")
+    return _outcome(scene, at, plan.method, steps, last.here if certified else None, "L2")
 
 
 def _embedding_bound(scene: Scene, at: Iterate, plan: Plan) -> Array | None:
@@ -111,7 +112,7 @@ def correct(scene: Scene, gram: Gram, X: Array, tol: float, rough: bool) -> tupl
         new = scene.look(step.X, gram.R)
         if not bool(xp.any(new.error < at.error)):
             return at, step, corrections
-        at = at.better(new)
+        at, rough = (new if rough else at.better(new)), False  # a rough gradient must not meet the bounds of a fine one
         step = _bounds.step(scene, gram, at)
     return at, step, CORRECTIONS
 
