@@ -34,4 +34,5 @@ def _count(edges: np.ndarray, m: int, n: int) -> int:
     from scipy.sparse.csgraph import connected_components
 
     graph = coo_array((np.ones(len(edges), dtype=np.int8), (edges[:, 0], m + edges[:, 1])), shape=(m + n, m + n))
-    return int(connected_components(graph, directed=False, return_labels=False))
+    count, _ = connected_components(graph, directed=False)
+    return int(count)
