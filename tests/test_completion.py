@@ -151,7 +151,7 @@ def test_a_part_of_the_rows_starts_a_large_problem():
     rows, cols = np.nonzero(random.random((4000, 150)) < 0.3)
     values = np.sum(U[rows] * V[cols], axis=1) + 0.01 * random.standard_normal(len(rows))
     for triples, shape in (((rows, cols, values), (4000, 150)), ((cols, rows, values), (150, 4000))):
-        result = complete(triples, 4, shape=shape, rng=0)
+        result = complete(triples, 4, shape=shape, init="random", rng=0)
         assert np.isnan(result.history[0].held_out_rmse)
         X = U @ V.T if shape[0] == 4000 else V @ U.T
         floor = 0.01 * np.sqrt(4 * (4000 + 150) / (0.95 * len(rows)))

@@ -145,7 +145,7 @@ def test_stopping_in_the_first_part_leaves_whole_factors(stop):
     random = np.random.default_rng(0)
     M = np.outer(random.standard_normal(4000), random.standard_normal(100))
     rows, cols = np.nonzero(random.random(M.shape) < 0.4)
-    result = complete((rows, cols, M[rows, cols]), 1, shape=M.shape, rng=0, callback=stop)
+    result = complete((rows, cols, M[rows, cols]), 1, shape=M.shape, init="random", rng=0, callback=stop)
     assert result.U.shape == (4000, 1)
     assert np.isfinite(result.U).all()
     assert not result.converged

@@ -71,7 +71,7 @@ def complete(
         How each row's regression is solved: Cholesky, conjugate gradients from the last
         sweep's answer, or conjugate gradients preconditioned by a sketch.
     init : {"auto", "spectral", "random"}, CompletionResult or tuple (U, V)
-        Where to start. "auto": spectral if entries are few, else random.
+        Where to start. "auto": spectral if entries or the problem are small, else random.
     max_iter : int
         Sweeps at most, for each rank tried.
     tol : float

@@ -16,7 +16,8 @@ POWERS = 3  # its iterations
 LONG = 8  # entries a column keeps in the part, over the rank
 ENOUGH = 5  # entries the part keeps, over its parameters
 LARGEST_PART = 0.35  # share of the rows above which a part does not pay
-SPECTRAL_BELOW = 6  # entries per parameter below which the spectral start saves more sweeps than it costs
+SPECTRAL_CHEAP = 1e7  # entries times rank below which it costs next to nothing, and is the safer one
+SPECTRAL_BELOW = 2.5  # entries per parameter below which the spectral start saves more sweeps than it costs
 
 
 def fit(problem: Problem, rank: int, monitor: Monitor, dtype: Any) -> Fit:
@@ -25,8 +26,9 @@ def fit(problem: Problem, rank: int, monitor: Monitor, dtype: Any) -> Fit:
     if isinstance(init, Factors):
         start = _with_biases(problem, init.scaled(1 / problem.scale), dtype)
         return run(problem, widen(problem, start, rank), monitor)
-    few = len(problem.rows) < SPECTRAL_BELOW * problem.parameters(rank)
-    if init == "spectral" or (init == "auto" and few and not problem.options.nonnegative):
+    count = len(problem.rows)
+    pays = count * rank < SPECTRAL_CHEAP or count < SPECTRAL_BELOW * problem.parameters(rank)
+    if init == "spectral" or (init == "auto" and pays and not problem.options.nonnegative):
         return run(problem, spectral(problem, rank, dtype), monitor)
     return _from_part(problem, rank, monitor, dtype)
 

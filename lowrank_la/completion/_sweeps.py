@@ -17,6 +17,7 @@ from lowrank_la.completion._problem import Factors, Problem, residuals
 from lowrank_la.completion._result import Sweep
 
 FLOAT32_FLOOR = 1e-3  # relative residual below which sums in float32 would be seen
+PATIENCE = 5  # sweeps without a better held-out error that end a run
 NOISELESS = 1e-30  # relative squared error that is rounding
 FLOAT32_TOL = 1e-5  # tolerance below which they could be, too
 WIDE = 128  # columns from which conjugate gradients beat Cholesky
@@ -78,7 +79,7 @@ class StopRule:
         self.scores.append(score)
         if score < 1e-28 or len(self.scores) < 2:
             return score < 1e-28
-        if len(self.scores) > 3 and min(self.scores[-3:]) >= min(self.scores[:-3]):
+        if len(self.scores) > PATIENCE and min(self.scores[-PATIENCE:]) >= min(self.scores[:-PATIENCE]):
             return True
         drops = [before - after for before, after in pairwise(self.scores[-3:])]
         if len(drops) == 2:
