@@ -221,7 +221,7 @@ def _sketched(entry: Entry, plan: Plan) -> tuple[Entry, Array, Array]:
         A is not finite.
     """
     for attempt in (entry, entry.shrunk()):
-        Y, Z = attempt.problem.dense() if plan.S is None else attempt.problem.sketch(plan.S)
+        Y, Z = attempt.problem.dense() if plan.S is None else attempt.problem.sketch(plan.S, both=plan.method != "cholqr")
         xp = _arrays.namespace(Y)
         if bool(xp.all(xp.isfinite(Y))):
             return attempt, Y, Z

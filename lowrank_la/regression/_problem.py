@@ -29,6 +29,10 @@ class Rows(ABC):
         """Return S D A and S D B."""
 
     @abstractmethod
+    def sketch_matrix(self, S: Any) -> Array:
+        """Return S D A alone."""
+
+    @abstractmethod
     def gram(self, P: Array, fast: bool) -> tuple[Array, Array]:
         """Return Q^H Q and Q^H D B for Q = D A P, P upper triangular."""
 
@@ -61,6 +65,9 @@ class BlockRows(Rows):
 
     def sketch(self, S: Any) -> tuple[Array, Array]:
         return _sums((S.apply(A, row_offset=at, scale=s), S.apply(B, row_offset=at, scale=s)) for at, A, B, s in self._blocks())
+
+    def sketch_matrix(self, S: Any) -> Array:
+        return _sums((S.apply(A, row_offset=at, scale=s),) for at, A, _, s in self._blocks())[0]
 
     def gram(self, P: Array, fast: bool) -> tuple[Array, Array]:
         return _sums(
@@ -104,13 +111,16 @@ class OperatorRows(Rows):
         return R if self.scale is None else self.scale[:, None] ** power * R
 
     def sketch(self, S: Any) -> tuple[Array, Array]:
+        return self.sketch_matrix(S), S.apply(self.B, scale=self.scale)
+
+    def sketch_matrix(self, S: Any) -> Array:
         xp = _arrays.namespace(self.B)
         rows = []
         eye = xp.eye(S.shape[0], dtype=_arrays.real_dtype(xp, self.B.dtype), device=self.B.device)
         for first in range(0, S.shape[0], self._WIDTH):
             columns = S.adjoint(eye[:, first : min(first + self._WIDTH, S.shape[0])])
             rows.append(_arrays.adjoint_of(xp, self.A.rmatmat(self._scaled(columns))))
-        return xp.concat(rows), S.apply(self.B, scale=self.scale)
+        return xp.concat(rows)
 
     def gram(self, P: Array, fast: bool) -> tuple[Array, Array]:
         del fast
@@ -146,10 +156,12 @@ class Problem:
         """An array that shows namespace and device."""
         return self.rows.B
 
-    def sketch(self, S: Any) -> tuple[Array, Array]:
-        """Return the sketch of A and B in float64, with the ridge rows unsketched below it."""
+    def sketch(self, S: Any, *, both: bool = True) -> tuple[Array, Array]:
+        """Return the sketch of A and B (zeros unless `both`) in float64, with the ridge rows unsketched below it."""
         xp = _arrays.namespace(self.like)
-        Y, Z = (xp.astype(part, wide_dtype(xp, self.like), copy=False) for part in self.rows.sketch(S))
+        zeros = xp.zeros((S.shape[0], self.like.shape[1]), dtype=self.like.dtype, device=self.like.device)
+        parts = self.rows.sketch(S) if both else (self.rows.sketch_matrix(S), zeros)
+        Y, Z = (xp.astype(part, wide_dtype(xp, self.like), copy=False) for part in parts)
         return self._with_ridge(Y, Z)
 
     def dense(self) -> tuple[Array, Array]:

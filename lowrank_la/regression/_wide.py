@@ -145,7 +145,7 @@ def by_svd(entry: Entry) -> tuple[Outcome, int]:
 def solve_wide(entry: Entry, plan: Plan, tol: float, certificate: bool) -> tuple[Outcome, int]:
     """Return the outcome and the numerical rank of A."""
     tall, columns = turned(entry)
-    Y, Z = tall.problem.dense() if plan.S is None else tall.problem.sketch(plan.S)
+    Y, Z = tall.problem.dense() if plan.S is None else tall.problem.sketch(plan.S, both=False)
     scene = Scene(tall.problem, precondition(Y, Z, entry.roundoff), tall.norms_b(), fine=False)
     outcome = least_norm(scene, columns, tol, certificate)
     if outcome is None:
