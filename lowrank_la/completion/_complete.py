@@ -159,12 +159,15 @@ def complete(
     parts = _observations.split(entries, 0.0 if full and options.rank else validation, seed)
     if len(parts.train) == 0:
         raise ValueError(f"complete: validation must leave entries to fit; got {validation} of {len(entries)} entries")
+    kept = entries if full else None
+    del entries  # the parts are copies, and memory is promised
     problem = pose(parts, options, seed)
+    parts = replace(parts, train=problem.rows)
     with _progress_bar(progress) as bar:
         monitor = _sweeps.Monitor(problem.scale, callback, bar)
         fit = _full.fit(problem) if full and options.rank else _rank.fit(problem, monitor, door.dtype)
-    if full and not options.rank:
-        parts = _observations.split(entries, 0.0, seed)
+    if kept is not None and not options.rank:
+        parts = _observations.split(kept, 0.0, seed)
         problem = pose(parts, replace(options, rank=fit.factors.rank), seed)
         fit = _full.fit(problem)
     _warn(problem, fit)
