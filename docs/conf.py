@@ -5,7 +5,8 @@ import warnings
 from pathlib import Path
 
 from docutils.nodes import SkipNode
-from docutils.utils.math import latex2mathml
+from docutils.utils.math import MathError, latex2mathml
+from sphinx.util import logging
 
 import lowrank_la
 
@@ -61,13 +62,21 @@ sphinx_gallery_conf = {
 warnings.filterwarnings("ignore", message=".*Agg, which is a non-GUI backend.*")
 
 
+def _mathml(node, as_block):
+    try:
+        return latex2mathml.tex2mathml(node.astext().replace(r"\texttt", r"\text"), as_block=as_block)
+    except MathError as error:
+        logging.getLogger(__name__).warning("%s in the formula %s", error, node.astext(), location=node)
+        return node.astext()
+
+
 def _inline_formula(translator, node):
-    translator.body.append(f"<span class='formula'>{latex2mathml.tex2mathml(node.astext())}</span>")
+    translator.body.append(f"<span class='formula'>{_mathml(node, as_block=False)}</span>")
     raise SkipNode
 
 
 def _display_formula(translator, node):
-    translator.body.append(f"<div class='formula'>{latex2mathml.tex2mathml(node.astext(), as_block=True)}</div>")
+    translator.body.append(f"<div class='formula'>{_mathml(node, as_block=True)}</div>")
     raise SkipNode
 
 
