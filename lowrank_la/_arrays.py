@@ -140,14 +140,15 @@ def beside(function: str, name: str, x: Array, like: Array) -> Array:
 
 
 def _as_array(function: str, name: str, x: Array) -> Array:
-    if is_array(x) or is_sparse(x):
+    if is_sparse(x) or (is_array(x) and not isinstance(x, np.ndarray)):
         return x
     try:
-        array = np.asarray(x)
-    except Exception:
+        array = x if isinstance(x, np.ndarray) else np.asarray(x)
+    except ValueError:  # rows of different lengths
         array = np.asarray(None)
     if array.dtype.kind not in "biufc":
-        raise TypeError(f"{function}: {name} must be an array of numbers; got {type(x).__name__}")
+        of = f" of dtype {array.dtype}" if array is x else ""
+        raise TypeError(f"{function}: {name} must be an array of numbers; got {type(x).__name__}{of}")
     return array
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
+
+_users = 0  # calls inside `serial_blas`, in all Python threads
+_undo = ExitStack()
+_lock = threading.Lock()
 
 
 @contextmanager
@@ -50,3 +57,38 @@ def limit_threads(n: int) -> Iterator[None]:
             undo.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(min(n, torch.get_num_threads()))
         yield
+
+
+@contextmanager
+def serial_blas() -> Iterator[None]:
+    """Keep BLAS on one thread while compiled kernels use all of them.
+
+    OpenBLAS threads spin for some 25 ms after each call, on the cores that the next
+    kernel needs; small products between kernels gain nothing from them. Calls nest, also
+    in several Python threads: the last one out restores.
+
+    Yields
+    ------
+    None
+    """
+    global _users
+    with _lock:
+        if _users == 0:
+            _undo.enter_context(_blas("scipy.linalg" in sys.modules).limit(limits=1))
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _undo.close()
+
+
+@functools.cache
+def _blas(with_scipy: bool) -> Any:
+    """Find the BLAS libraries that are loaded, which takes milliseconds; SciPy brings one of its own."""
+    del with_scipy
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")

@@ -59,7 +59,7 @@ def test_mixed_libraries_are_refused_by_name():
         _arrays.enter("f", A=torch.ones(2, 2), b=np.ones(2))
 
 
-@pytest.mark.parametrize("x", ["text", object(), {"a": 1}, [[1, 2], [3]]])
+@pytest.mark.parametrize("x", ["text", object(), {"a": 1}, [[1, 2], [3]], np.array(["a"]), np.array([None])])
 def test_things_that_are_no_arrays_are_refused(x):
     with pytest.raises(TypeError, match="f: A must be an array of numbers; got"):
         _arrays.enter("f", A=x)

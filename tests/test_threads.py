@@ -3,6 +3,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from lowrank_la import limit_threads
+from lowrank_la._threads import serial_blas
 
 
 def test_every_pool_is_limited_and_restored():
@@ -27,3 +28,19 @@ def test_limits_hold_after_an_error():
 def test_bad_numbers(n):
     with pytest.raises(ValueError, match="limit_threads: n must be an integer of at least 1"), limit_threads(n):
         pass
+
+
+def _blas_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_serial_blas_nests_and_restores_when_the_last_one_leaves():
+    before = _blas_threads()
+    first, second = serial_blas(), serial_blas()
+    first.__enter__()
+    second.__enter__()
+    assert _blas_threads() == {1}
+    first.__exit__(None, None, None)  # as when two threads overlap
+    assert _blas_threads() == {1}
+    second.__exit__(None, None, None)
+    assert _blas_threads() == before

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-from lowrank_la import _arrays, _checks, _random, kernels
+from lowrank_la import _arrays, _checks, _random, _threads, kernels
 from lowrank_la._arrays import Array, Door
 from lowrank_la._result import ConvergenceWarning
 from lowrank_la.completion import _certificate, _fold, _full, _graph, _observations, _rank, _robust, _sweeps
@@ -165,7 +165,11 @@ def complete(
     parts = replace(parts, train=problem.rows)
     with _progress_bar(progress) as bar:
         monitor = _sweeps.Monitor(problem.scale, callback, bar)
-        fit = _full.fit(problem) if full and options.rank else _rank.fit(problem, monitor, door.dtype)
+        if full and options.rank:
+            fit = _full.fit(problem)
+        else:
+            with _threads.serial_blas():
+                fit = _rank.fit(problem, monitor, door.dtype)
     if kept is not None and not options.rank:
         parts = _observations.split(kept, 0.0, seed)
         problem = pose(parts, replace(options, rank=fit.factors.rank), seed)

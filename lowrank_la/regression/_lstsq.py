@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from lowrank_la import _arrays, _checks, _random
+from lowrank_la import _arrays, _checks, _random, _threads
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, ConvergenceWarning, Result
 from lowrank_la.regression import _entry
@@ -206,10 +207,17 @@ def sketch_lstsq(
         _check_small(entry)
         outcome, rank = solve_wide(entry, plan, tol, certificate)
         return _answer(entry, rank, plan, outcome, tol)
-    entry, Y, Z = _sketched(entry, plan)
-    scene = Scene(entry.problem, precondition(Y, Z, entry.roundoff), entry.norms_b(), fine=certificate)
-    outcome = solve(scene, plan, tol, certificate, Y, Z)
+    with _threads.serial_blas() if _all_in_kernels(entry, plan) else nullcontext():
+        entry, Y, Z = _sketched(entry, plan)
+        scene = Scene(entry.problem, precondition(Y, Z, entry.roundoff), entry.norms_b(), fine=certificate)
+        outcome = solve(scene, plan, tol, certificate, Y, Z)
     return _answer(entry, scene.basis.rank, plan, outcome, tol)
+
+
+def _all_in_kernels(entry: Entry, plan: Plan) -> bool:
+    """Say whether compiled kernels do all that is large, so that BLAS needs one thread only."""
+    real = entry.door.xp.isdtype(entry.door.dtype, "real floating")
+    return real and plan.S is not None and entry.kind != "operator" and _arrays.engine_of(entry.problem.like) == "cpu"
 
 
 def _sketched(entry: Entry, plan: Plan) -> tuple[Entry, Array, Array]:
