@@ -24,6 +24,7 @@ from benchmarks.compare import Task
 
 MAX_REPEATS = 7
 MIN_REPEATS = 3
+SLOW = 2.0  # seconds of a timed call after which one is enough
 BUDGET = 20.0  # seconds for the timed calls of one contender, as long as it has its least number of repeats
 PACKAGES = ("lowrank_la", "numpy", "scipy", "numba", "torch", "cupy-cuda12x", "cupy-cuda13x", "scikit-learn", "cmfrec", "implicit")
 
@@ -63,9 +64,11 @@ def measure(task: Task, size: str, repeats: int = MAX_REPEATS) -> list[Row]:
     alive = [name for name in rows if not rows[name].note]
     for turn in range(repeats):
         for name in alive:
-            if turn < MIN_REPEATS or sum(rows[name].times) < BUDGET:
+            times = rows[name].times
+            enough = 1 if times and times[0] > SLOW else MIN_REPEATS
+            if turn < enough or (enough > 1 and sum(times) < BUDGET):
                 seconds, _, rows[name].note = _attempt(task.contenders[name], problem)
-                rows[name].times += [] if seconds is None else [seconds]
+                times += [] if seconds is None else [seconds]
     for name in alive:
         with _PeakMemory() as memory:
             _, answer, note = _attempt(task.contenders[name], problem)

@@ -135,7 +135,7 @@ def _half_sweep() -> Any:
 
 
 def fancyimpute_soft(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """Soft-thresholded singular values on the dense matrix, the strongest of that package on low-rank data."""
+    """Truncate the singular values of the dense matrix, over and over: the strongest of that package on low-rank data."""
     from fancyimpute import IterativeSVD
 
     M = np.full(problem.shape, np.nan)
