@@ -240,11 +240,11 @@ def solve_triangular(R: Array, B: Array, *, adjoint: bool = False) -> Array:
     if compat.is_numpy_array(R):
         from scipy.linalg import solve_triangular as solve
 
-        return solve(R, B, trans="C" if adjoint else "N", check_finite=False)
+        return solve(R, B, trans=2 if adjoint else 0, check_finite=False)
     if compat.is_cupy_array(R):
         from cupyx.scipy.linalg import solve_triangular as solve
 
-        return solve(R, B, trans="C" if adjoint else "N", check_finite=False)
+        return solve(R, B, trans=2 if adjoint else 0, check_finite=False)
     return xp.linalg.solve(adjoint_of(xp, R) if adjoint else R, B)
 
 
