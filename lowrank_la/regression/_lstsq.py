@@ -143,7 +143,7 @@ def sketch_lstsq(
 
     Notes
     -----
-    Cost of "cholqr": 16 n d flops for the sketch, 2 n d^2 for A R^-1 and its Gram matrix,
+    Cost of "cholqr": 8 n d flops for the sketch, 2 n d^2 for A R^-1 and its Gram matrix,
     and 1 to 4 passes over A. Of "spir": the sketch and 20 to 50 passes. Extra memory: the
     sketch, a few d x d matrices and at most an eighth of A; "direct" copies A. A is never
     copied otherwise; column scales are folded into R, weights are applied row by row.
