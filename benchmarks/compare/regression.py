@@ -143,6 +143,10 @@ TASKS = [
         for cond in (1e2, 1e8, 1e12)
     ],
     *[
+        Task(f"sketch and solve {name}, condition 1e2", partial(_setup, n=n, d=d, cond=1e2), SKETCHES, error)
+        for name, (n, d) in SHAPES.items()
+    ],
+    *[
         Task(f"lstsq 1048576 x 100, {words}", partial(_setup, n=1 << 20, d=100, cond=cond, kind=kind), SOLVERS, error)
         for words, kind, cond in [
             ("coherent rows", "coherent", 1e8),
@@ -150,9 +154,5 @@ TASKS = [
             ("Fortran order", "fortran", 1e8),
             ("condition 1e14, nearly rank deficient", "plain", 1e14),
         ]
-    ],
-    *[
-        Task(f"sketch and solve {name}, condition 1e2", partial(_setup, n=n, d=d, cond=1e2), SKETCHES, error)
-        for name, (n, d) in SHAPES.items()
     ],
 ]
