@@ -126,6 +126,7 @@ SOLVERS: dict[str, Callable[[Problem], Any]] = {
     "numpy qr": qr_solve,
     "torch gels": torch_gels,
 }
+FEWER = {name: SOLVERS[name] for name in ("lowrank_la", "lowrank_la certificate=False", "scipy gelsy", "torch gels")}
 SKETCHES: dict[str, Callable[[Problem], Any]] = {
     "lowrank_la method='solve'": partial(ours, method="solve"),
     "lowrank_la method='solve', certificate=False": partial(ours, method="solve", certificate=False),
@@ -138,16 +139,16 @@ SHAPES = {"1048576 x 100": (1 << 20, 100), "200000 x 500": (200_000, 500)}
 
 TASKS = [
     *[
-        Task(f"lstsq {name}, condition {cond:.0e}", partial(_setup, n=n, d=d, cond=cond), SOLVERS, error)
+        Task(f"lstsq {name}, condition {cond:.0e}", partial(_setup, n=n, d=d, cond=cond), SOLVERS if cond == 1e8 else FEWER, error)
+        for cond in (1e8, 1e2, 1e12)  # LAPACK takes the same time for each
         for name, (n, d) in SHAPES.items()
-        for cond in (1e2, 1e8, 1e12)
     ],
     *[
         Task(f"sketch and solve {name}, condition 1e2", partial(_setup, n=n, d=d, cond=1e2), SKETCHES, error)
         for name, (n, d) in SHAPES.items()
     ],
     *[
-        Task(f"lstsq 1048576 x 100, {words}", partial(_setup, n=1 << 20, d=100, cond=cond, kind=kind), SOLVERS, error)
+        Task(f"lstsq 1048576 x 100, {words}", partial(_setup, n=1 << 20, d=100, cond=cond, kind=kind), FEWER, error)
         for words, kind, cond in [
             ("coherent rows", "coherent", 1e8),
             ("column scales 1e-8 to 1e8", "scaled", 1e2),
