@@ -344,6 +344,7 @@ TRIPLES = (ROWS, COLS, VALUES)
 SHAPE = {"shape": (12, 10)}
 BAD = [
     ("nothing", np.full((3, 4), np.nan), {}, ValueError, "M must have at least one observed entry"),
+    ("no rows", np.zeros((0, 3)), {"rank": 1}, ValueError, "M must have at least one row and one column; got shape"),
     ("infinite", np.where(np.isnan(M), np.inf, M), {}, ValueError, "the observed entries of M must be finite"),
     ("NaN triple", (ROWS, COLS, VALUES * np.nan), SHAPE, ValueError, "the observed entries of M must be finite"),
     ("complex", M + 1j, {}, TypeError, "M must be real"),

@@ -218,6 +218,8 @@ def _read_sparse(function: str, M: Any, weights: Any) -> tuple[Door, Compressed]
 def _read_dense(function: str, M: Any, mask: Any, weights: Any) -> tuple[Door, Compressed]:
     door, [M] = _arrays.enter(function, M=M)
     _checks.ndim(function, "M", M, 2)
+    if 0 in M.shape:
+        raise ValueError(f"{function}: M must have at least one row and one column; got shape {tuple(M.shape)}")
     xp = door.xp
     if mask is not None:
         mask = _checks.shape(function, "mask", _arrays.beside(function, "mask", mask, M), tuple(M.shape))
