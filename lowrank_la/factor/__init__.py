@@ -1,0 +1,1 @@
+"""Low-rank factorizations with certificates: what scientists call and adapters stand on."""

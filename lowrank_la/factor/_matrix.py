@@ -1,0 +1,327 @@
+"""One face for everything with rows and columns: products, passes that are counted, the Frobenius norm.
+
+Algorithms see a `Matrix` and never ask what it is made of. Dense and sparse arrays, linear
+operators and blocks of rows differ only here; so do centring and transposition, which are
+views. A product with a block of rows reads them once, and `gram_times` is one pass for them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from lowrank_la import _arrays, _checks, kernels
+from lowrank_la._arrays import Array, Door, Namespace
+
+TINY = 1e-280  # squares below it have lost digits
+MUCH_CANCELLATION = 100  # a centred norm this much below the norm of A is summed again, entry by entry
+
+
+class Matrix(ABC):
+    """A, of shape (n, d), as products see it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n, d).
+    door : Door
+        Where the answers leave.
+    like : array
+        An empty array with the namespace, device and dtype of the products.
+    passes : int
+        How often A has been read so far.
+    squared_norm : float or None
+        ||A||_F^2, in float64; None for a linear operator, whose entries nobody sees.
+    squared_scale : float or None
+        The sum whose rounding errors `squared_norm` carries: larger than it after centring.
+    """
+
+    shape: tuple[int, int]
+    door: Door
+    like: Array
+    passes: int = 0
+    squared_norm: float | None = None
+    squared_scale: float | None = None
+
+    @property
+    def xp(self) -> Namespace:
+        return self.door.xp
+
+    @property
+    def dtype(self) -> Any:
+        return self.like.dtype
+
+    @property
+    def roundoff(self) -> float:
+        return _arrays.unit_roundoff(self.xp, self.dtype)
+
+    @property
+    def H(self) -> Matrix:
+        """A^H, a view that counts its passes in A."""
+        return _Adjoint(self)
+
+    @abstractmethod
+    def times(self, X: Array) -> Array:
+        """Return A X."""
+
+    @abstractmethod
+    def adjoint_times(self, Y: Array) -> Array:
+        """Return A^H Y."""
+
+    def gram_times(self, X: Array) -> Array:
+        """Return A^H (A X)."""
+        return self.adjoint_times(self.times(X))
+
+    def blocks(self) -> Iterator[tuple[int, Array]]:
+        """Yield (first row, dense or sparse block) over all rows, in one pass; not for linear operators."""
+        raise NotImplementedError
+
+    def _adopt(self, door: Door, like: Array, shape: tuple[int, int]) -> None:
+        self.door, self.like, self.shape = door, like, shape
+
+
+class _Dense(Matrix):
+    def __init__(self, function: str, name: str, A: Array) -> None:
+        door, [A] = _arrays.enter(function, **{name: A})
+        _checks.ndim(function, name, A, 2)
+        self._adopt(door, door.xp.zeros((0,), dtype=A.dtype, device=A.device), tuple(A.shape))
+        self.A = A
+        self.squared_norm = self.squared_scale = _finite_energy(function, name, A)
+
+    def times(self, X: Array) -> Array:
+        self.passes += 1
+        return self.A @ X
+
+    def adjoint_times(self, Y: Array) -> Array:
+        self.passes += 1
+        return _arrays.adjoint_of(self.xp, self.A) @ Y
+
+    def blocks(self) -> Iterator[tuple[int, Array]]:
+        self.passes += 1
+        return _arrays.row_blocks(self.A)
+
+
+class _Sparse(Matrix):
+    """A SciPy or CuPy sparse matrix, in compressed rows."""
+
+    def __init__(self, function: str, name: str, A: Any) -> None:
+        door, [A] = _arrays.enter(function, **{name: A})
+        A = A.tocsr()
+        data = A.data
+        self._adopt(door, data[:0], tuple(A.shape))
+        self.A = A
+        self.squared_norm = self.squared_scale = _finite_energy(function, name, data)
+
+    def times(self, X: Array) -> Array:
+        self.passes += 1
+        return self.A @ X
+
+    def adjoint_times(self, Y: Array) -> Array:
+        self.passes += 1
+        return self.A.conj().T @ Y
+
+    def blocks(self) -> Iterator[tuple[int, Array]]:
+        self.passes += 1
+        return _arrays.row_blocks(self.A)
+
+
+class _Operator(Matrix):
+    def __init__(self, function: str, name: str, A: Any) -> None:
+        door, [like] = _arrays.enter(function, like=np.zeros(0, dtype=A.dtype))
+        self._adopt(door, like, tuple(A.shape))
+        self.A, self.where = A, (function, name)
+
+    def times(self, X: Array) -> Array:
+        self.passes += 1
+        return self._checked(self.A.matmat(X))
+
+    def adjoint_times(self, Y: Array) -> Array:
+        self.passes += 1
+        return self._checked(self.A.rmatmat(Y))
+
+    def _checked(self, X: Array) -> Array:
+        if not np.isfinite(X).all():
+            function, name = self.where
+            raise ValueError(f"{function}: {name} must give finite products; got NaN or infinite entries")
+        return X.astype(self.like.dtype, copy=False)
+
+
+class _Blocks(Matrix):
+    """Blocks of rows that can be read again and again: a list, or a function that returns an iterable."""
+
+    def __init__(self, function: str, name: str, A: Any) -> None:
+        if not (callable(A) or isinstance(A, list | tuple)):
+            raise TypeError(
+                f"{function}: {name} must be a list of row blocks or a function that returns an iterable of them; "
+                f"got {type(A).__name__}, which ends after one reading (use StreamingSVD)"
+            )
+        self.A, self.where = A, (function, name)
+        self.passes = 1
+        self.squared_norm = self.squared_scale = 0.0
+        rows, columns, kind = 0, 0, None
+        for _, block in _arrays.row_blocks(A):
+            door, inside = self._enter(block)
+            entries = inside.data if _arrays.is_sparse(inside) else inside
+            if kind is None:
+                columns, kind = inside.shape[1], (door, door.xp.zeros((0,), dtype=entries.dtype, device=entries.device))
+            if inside.shape[1] != columns:
+                got = tuple(inside.shape)
+                raise ValueError(f"{function}: {name} must have blocks with {columns} columns, as the first; got shape {got}")
+            self.squared_norm += _finite_energy(function, name, entries)
+            rows += inside.shape[0]
+        if kind is None:
+            raise ValueError(f"{function}: {name} must have at least one block of rows; got none")
+        self.squared_scale = self.squared_norm
+        self._adopt(*kind, (rows, columns))
+
+    def _enter(self, block: Array) -> tuple[Door, Array]:
+        function, name = self.where
+        door, [block] = _arrays.enter(function, **{name: block})
+        _checks.ndim(function, f"each block of {name}", block, 2)
+        return door, block.tocsr() if _arrays.is_sparse(block) else block
+
+    def blocks(self) -> Iterator[tuple[int, Array]]:
+        self.passes += 1
+        for offset, block in _arrays.row_blocks(self.A):
+            _, block = self._enter(block)
+            yield offset, block if _arrays.is_sparse(block) else self.xp.astype(block, self.like.dtype, copy=False)
+
+    def times(self, X: Array) -> Array:
+        return self.xp.concat([block @ X for _, block in self.blocks()], axis=0)
+
+    def adjoint_times(self, Y: Array) -> Array:
+        return self._sum(lambda offset, block: _adjoint(block) @ Y[offset : offset + block.shape[0], :])
+
+    def gram_times(self, X: Array) -> Array:
+        return self._sum(lambda _, block: _adjoint(block) @ (block @ X))
+
+    def centred_gram_times(self, X: Array, row: Array) -> tuple[Array, Array]:
+        """A^H W and the column sums of W for W = A X - 1 row, in one pass."""
+        both = self._sum(lambda _, block: _with_sums(block, block @ X - row[None, :]))
+        return both[:-1, :], both[-1, :]
+
+    def _sum(self, part: Callable[[int, Array], Array]) -> Array:
+        total = None
+        for offset, block in self.blocks():
+            term = part(offset, block)
+            total = term if total is None else total + term
+        return total
+
+
+class _Adjoint(Matrix):
+    def __init__(self, matrix: Matrix) -> None:
+        self.matrix = matrix
+        n, d = matrix.shape
+        self._adopt(matrix.door, matrix.like, (d, n))
+        self.squared_norm, self.squared_scale = matrix.squared_norm, matrix.squared_scale
+
+    @property
+    def passes(self) -> int:  # type: ignore[override]
+        return self.matrix.passes
+
+    @property
+    def H(self) -> Matrix:
+        return self.matrix
+
+    def times(self, X: Array) -> Array:
+        return self.matrix.adjoint_times(X)
+
+    def adjoint_times(self, Y: Array) -> Array:
+        return self.matrix.times(Y)
+
+
+class _Centred(Matrix):
+    """A - 1 mean^T, which is never formed: every product is corrected by one of rank one."""
+
+    def __init__(self, matrix: Matrix, mean: Array) -> None:
+        self.matrix, self.mean = matrix, mean
+        self._adopt(matrix.door, matrix.like, matrix.shape)
+        self.squared_scale = matrix.squared_norm
+        if matrix.squared_norm is not None:
+            energy = matrix.squared_norm - self.shape[0] * kernels.energy.squared_norm(mean)
+            if energy < matrix.squared_norm / MUCH_CANCELLATION:
+                energy = sum(kernels.energy.squared_norm(block) for _, block in self.blocks())
+            self.squared_norm = energy
+
+    @property
+    def passes(self) -> int:  # type: ignore[override]
+        return self.matrix.passes
+
+    def times(self, X: Array) -> Array:
+        return self.matrix.times(X) - self._row(X)[None, :]
+
+    def adjoint_times(self, Y: Array) -> Array:
+        return self._centre(self.matrix.adjoint_times(Y), self.xp.sum(Y, axis=0))
+
+    def gram_times(self, X: Array) -> Array:
+        if isinstance(self.matrix, _Blocks):
+            return self._centre(*self.matrix.centred_gram_times(X, self._row(X)))
+        return super().gram_times(X)
+
+    def _centre(self, Z: Array, sums: Array) -> Array:
+        mean = self.xp.conj(self.mean) if self.xp.isdtype(self.dtype, "complex floating") else self.mean
+        return Z - mean[:, None] * sums[None, :]
+
+    def _row(self, X: Array) -> Array:
+        return (self.mean[None, :] @ X)[0, :]
+
+    def blocks(self) -> Iterator[tuple[int, Array]]:
+        for offset, block in self.matrix.blocks():
+            yield offset, (block.toarray() if _arrays.is_sparse(block) else block) - self.mean[None, :]
+
+
+def enter(function: str, name: str, A: Any) -> Matrix:
+    """Take a matrix of any kind inside, check that it is finite, and measure its Frobenius norm on the way.
+
+    Raises
+    ------
+    TypeError
+        A is no matrix, or row blocks that can be read only once.
+    ValueError
+        A is not 2-dimensional, has a NaN or infinite entry, or its blocks do not fit together.
+    """
+    if _arrays.is_sparse(A):
+        return _Sparse(function, name, A)
+    if _arrays.is_operator(A):
+        return _Operator(function, name, A)
+    if _arrays.is_row_blocks(A) and not isinstance(A, str | bytes):
+        return _Blocks(function, name, A)
+    return _Dense(function, name, A)
+
+
+def centred(matrix: Matrix) -> tuple[Matrix, Array]:
+    """Subtract the mean of each column; return the view and the means, which cost one pass."""
+    ones = matrix.xp.ones((matrix.shape[0], 1), dtype=matrix.dtype, device=matrix.like.device)
+    total = matrix.adjoint_times(ones)[:, 0]
+    mean = (matrix.xp.conj(total) if matrix.xp.isdtype(matrix.dtype, "complex floating") else total) / matrix.shape[0]
+    return _Centred(matrix, mean), mean
+
+
+def _adjoint(block: Any) -> Any:
+    return block.conj().T if _arrays.is_sparse(block) else _arrays.adjoint_of(_arrays.namespace(block), block)
+
+
+def _with_sums(block: Any, W: Array) -> Array:
+    """A^H W with a last row of the column sums of W."""
+    xp = _arrays.namespace(W)
+    return xp.concat([_adjoint(block) @ W, xp.sum(W, axis=0)[None, :]], axis=0)
+
+
+def _finite_energy(function: str, name: str, x: Array) -> float:
+    """Sum squares, which shows entries that are not finite without a pass of their own.
+
+    Raises
+    ------
+    ValueError
+        An entry is not finite, or squares overflow or underflow.
+    """
+    energy = kernels.energy.squared_norm(x)
+    if not np.isfinite(energy):
+        _checks.finite(function, name, x)
+        raise ValueError(f"{function}: {name} must have entries whose squares do not overflow; scale it down")
+    if energy < TINY and bool(_arrays.namespace(x).any(x != 0)):
+        raise ValueError(f"{function}: {name} must have entries whose squares do not underflow; scale it up")
+    return energy
