@@ -1,3 +1,4 @@
+from . import factor as factor
 from . import sketching as sketching
 from ._result import Certificate as Certificate
 from ._result import ConvergenceWarning as ConvergenceWarning

@@ -1,1 +1,5 @@
 """Low-rank factorizations with certificates: what scientists call and adapters stand on."""
+
+from lowrank_la.factor._result import SVDResult
+
+__all__ = ["SVDResult"]
