@@ -108,19 +108,24 @@ def enter(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
     given = {name: _as_array(function, name, x) for name, x in arrays.items() if x is not None}
     dense = {name: x for name, x in given.items() if not is_sparse(x)}
     try:
-        outside = compat.array_namespace(*dense.values()) if dense else compat.array_namespace(np.empty(0))
+        outside = compat.array_namespace(*dense.values() or map(_stored, given.values()))
     except TypeError:
         kinds = ", ".join(f"{name} is a {type(x).__module__.split('.')[0]} array" for name, x in dense.items())
         raise TypeError(f"{function}: arrays must belong to one library; {kinds}") from None
     first = next(iter(given.values()))
     out_dtype = _floating(outside, first.dtype)
     inside = {name: x if is_sparse(x) else _step_in(function, name, x) for name, x in given.items()}
-    xp = compat.array_namespace(*[x for x in inside.values() if not is_sparse(x)] or [np.empty(0)])
+    xp = compat.array_namespace(*[x for x in inside.values() if not is_sparse(x)] or map(_stored, inside.values()))
     dtype = _working_dtype(xp, out_dtype)
     inside = {name: _cast(xp, x, dtype) for name, x in inside.items()}
-    device = compat.device(next(iter(dense.values()))) if dense else None
-    door = Door(xp, dtype, functools.partial(_step_out, outside, out_dtype, device))
+    door = Door(xp, dtype, functools.partial(_step_out, outside, out_dtype))
     return door, [inside.get(name) for name in arrays]
+
+
+def _stored(matrix: Any) -> Array:
+    """Give the stored entries of a sparse matrix, or an empty NumPy array where the format has no array of them."""
+    data = getattr(matrix, "data", None)
+    return data if is_array(data) else np.empty(0)
 
 
 def beside(function: str, name: str, x: Array, like: Array) -> Array:
@@ -166,7 +171,7 @@ def _step_in(function: str, name: str, x: Array) -> Array:
     return cupy.from_dlpack(x)
 
 
-def _step_out(outside: Namespace, dtype: Any, device: Any, x: Array) -> Array:
+def _step_out(outside: Namespace, dtype: Any, x: Array) -> Array:
     """Hand an array to the caller; floating values return to the caller's dtype."""
     if compat.is_torch_namespace(outside):
         x = outside.from_numpy(x) if isinstance(x, np.ndarray) else outside.from_dlpack(x)

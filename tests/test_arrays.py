@@ -108,3 +108,24 @@ def test_host_round_trip(backend):
     there = _arrays.from_numpy(x, like)
     np.testing.assert_array_equal(backend.numpy(there), x)
     np.testing.assert_array_equal(_arrays.to_numpy(there), x)
+
+
+def test_sparse_matrices_alone_decide_the_namespace():
+    import array_api_strict as strict
+
+    class SparseElsewhere:
+        nnz, shape, dtype = 2, (2, 2), strict.float64
+        data = strict.asarray([1.0, 2.0])
+
+        def tocsr(self):
+            return self
+
+        def astype(self, dtype, copy=True):
+            assert dtype == strict.float64
+            return self
+
+    assert _arrays.enter("f", A=SparseElsewhere())[0].xp is strict
+    for layout in ("csr", "lil", "dok"):
+        door, [inside] = _arrays.enter("f", A=sp.eye_array(3).asformat(layout))
+        assert door.xp is _arrays.namespace(np.empty(0))
+        assert inside.shape == (3, 3)

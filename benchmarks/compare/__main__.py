@@ -34,7 +34,8 @@ def main() -> int:
         results = {}
         for task in tasks:
             results[task.name] = _runner.measure(task, options.size, options.repeats)
-            print(f"\n## {task.name}\n", *_runner.table(results[task.name]), sep="\n", flush=True)
+            heading = task.name if options.size == "full" else f"{task.name} (small stand-in, not of the size that the name says)"
+            print(f"\n## {heading}\n", *_runner.table(results[task.name]), sep="\n", flush=True)
             path = options.out or (RESULTS / f"{host['date']}-{area}.json" if options.size == "full" else None)
             if path:
                 _runner.save(path.with_suffix(".json"), host, options.size, results)
