@@ -69,6 +69,17 @@ def test_chunks_add_up(kind, cuts, seed):
 
 
 @every_kind
+def test_a_pair_is_sketched_as_its_parts(kind):
+    S, A, B, scale = kind(9, 60, rng=4), problem(40, 3), problem(40, 2), np.linspace(0, 2, 40)
+    for left in (A, A[::-1], np.asfortranarray(A), A.astype(np.float32), scipy.sparse.csr_array(A), [A[:10], A[10:]]):
+        Y, Z = S.apply_pair(left, B, row_offset=7, scale=scale)
+        close(Y, S.apply(left, row_offset=7, scale=scale))
+        close(Z, S.apply(B, row_offset=7, scale=scale))
+    with pytest.raises(ValueError, match="must end at row 60"):
+        S.apply_pair(A, B, row_offset=25)
+
+
+@every_kind
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])
 def test_adjoint(kind, dtype):
     S, A = kind(24, 300, rng=3), problem(dtype=dtype)

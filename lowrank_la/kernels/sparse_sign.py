@@ -19,11 +19,11 @@ from lowrank_la.kernels import _tile, philox
 from lowrank_la.kernels._engine import Kernel
 from lowrank_la.kernels._gather import gather_sum
 
-_TILE_BYTES = 3 << 18  # rows that are sketched together are copied: the copy stays in the second-level cache
-_PANEL_BYTES = 1 << 20  # so does the panel of the sketch they go to
+_TILE_BYTES = 3 << 19  # rows that are sketched together are copied: most of the copy stays in the second-level cache
+_PANEL_BYTES = 1 << 21  # the panel of the sketch they go to; narrower ones would split short rows of A
 _AHEAD = 4  # rows of A that are asked for early
 _CUDA_CHUNK = 1 << 20  # rows whose entries of S are sorted at a time
-_MAX_PARTS = 16  # row partitions, whatever the number of threads
+_MAX_TASKS = 16  # panels times row partitions, whatever the number of threads
 
 
 def entries(like: Array, seed: int, stream: int, height: int, zeta: int, rows: Array) -> tuple[Array, Array]:
@@ -48,26 +48,35 @@ def matrix(like: Array, seed: int, stream: int, height: int, zeta: int, rows: Ar
     return xp.astype(xp.concat(parts), _arrays.real_dtype(xp, like.dtype)) / math.sqrt(zeta)
 
 
-def reference(A: Array, seed: int, stream: int, height: int, zeta: int, row_offset: int, scale: Array | None) -> Array:
-    """S (D A) through the dense S."""
+def reference(
+    A: Array, seed: int, stream: int, height: int, zeta: int, row_offset: int, scale: Array | None, B: Array | None = None
+) -> Array:
+    """S D A, or S D [A, B], through the dense S."""
     xp = _arrays.namespace(A)
+    A = A if B is None else xp.concat([A, B], axis=1)
     rows = row_offset + xp.arange(A.shape[0], dtype=xp.int64, device=A.device)
     S = matrix(A, seed, stream, height, zeta, rows)
     return xp.astype(S if scale is None else S * scale, A.dtype) @ A
 
 
-def cpu(A: np.ndarray, seed: int, stream: int, height: int, zeta: int, row_offset: int, scale: np.ndarray | None) -> np.ndarray:
-    """S (D A), one read of A; the same bits for any number of threads."""
-    if np.iscomplexobj(A) and A.strides[1] == A.itemsize:
-        return cpu(A.view(A.real.dtype), seed, stream, height, zeta, row_offset, scale).view(A.dtype)
+def cpu(
+    A: np.ndarray, seed: int, stream: int, height: int, zeta: int, row_offset: int, scale: np.ndarray | None, B: np.ndarray | None = None
+) -> np.ndarray:
+    """S D A, or S D [A, B], in one read; the same bits for any number of threads."""
+    B = A[:, :0] if B is None else B
+    if np.iscomplexobj(A) and A.strides[1] == A.itemsize == B.strides[1]:
+        A_parts, B_parts = A.view(A.real.dtype), B.view(A.real.dtype)
+        return cpu(A_parts, seed, stream, height, zeta, row_offset, scale, B_parts).view(A.dtype)
     if np.iscomplexobj(A):
-        real, imag = (cpu(part, seed, stream, height, zeta, row_offset, scale) for part in (A.real, A.imag))
+        halves = (A.real, B.real), (A.imag, B.imag)
+        real, imag = (cpu(a, seed, stream, height, zeta, row_offset, scale, b) for a, b in halves)
         return np.asarray(real + 1j * imag, dtype=A.dtype)
-    width, panels, tile_rows, parts = _layout(*A.shape, height, A.dtype)
+    columns = A.shape[1] + B.shape[1]
+    width, panels, tile_rows, parts = _layout(A.shape[0], columns, height, A.dtype)
     sums = np.zeros((parts, panels, height, width), A.dtype)
     weights = np.ones(0, A.dtype) if scale is None else scale.astype(A.dtype, copy=False)
-    _sketch(np.asarray(A), np.uint64(seed), np.uint64(stream), zeta, row_offset, weights, tile_rows, sums)
-    return _total(sums, zeta, A.shape[1])
+    _sketch(np.asarray(A), np.asarray(B), np.uint64(seed), np.uint64(stream), zeta, row_offset, weights, tile_rows, sums)
+    return _total(sums, zeta, columns)
 
 
 def _layout(n: int, c: int, height: int, dtype: np.dtype) -> tuple[int, int, int, int]:
@@ -77,7 +86,7 @@ def _layout(n: int, c: int, height: int, dtype: np.dtype) -> tuple[int, int, int
     panels = -(-vectors // max(8, _PANEL_BYTES // (height * _tile.VECTOR_BYTES)))
     width = -(-vectors // max(1, panels)) * lanes
     tile_rows = min(2048, max(128, _TILE_BYTES // max(1, width * dtype.itemsize)))
-    return width, panels, tile_rows, max(1, min(_MAX_PARTS, n // (8 * height)))
+    return width, panels, tile_rows, max(1, min(-(-_MAX_TASKS // max(1, panels)), n // (8 * height)))
 
 
 def _total(sums: np.ndarray, zeta: int, columns: int) -> np.ndarray:
@@ -93,7 +102,7 @@ _add8, _add4, _add2, _add1 = (_tile.gather(vectors) for vectors in (8, 4, 2, 1))
 
 
 @njit(parallel=True, cache=True)
-def _sketch(A, seed, stream, zeta, row_offset, weights, tile_rows, sums):
+def _sketch(A, B, seed, stream, zeta, row_offset, weights, tile_rows, sums):
     """Partition p of the rows adds to sums[p], one panel of columns and one tile of rows at a time."""
     parts, panels, height, width = sums.shape
     for task in prange(parts * panels):
@@ -106,7 +115,7 @@ def _sketch(A, seed, stream, zeta, row_offset, weights, tile_rows, sums):
         for first in range(begin, end, tile_rows):
             rows = min(tile_rows, end - first)
             _fill_keys(seed, stream, row_offset + first, rows, height // zeta, keys)
-            _fill_tile(A, first, rows, left, weights, tile)
+            _fill_tile(A, B, first, rows, left, weights, tile)
             for t in range(zeta):
                 at = (task * height + t * (height // zeta)) * width
                 if height // zeta > 4 * rows:  # most buckets are empty
@@ -139,8 +148,19 @@ def _fill_keys(seed, stream, first, rows, block, keys):
 
 
 @njit(cache=True)
-def _fill_tile(A, first, rows, left, weights, tile):
-    """Copy a tile of A, times the weights, along the fast axis of A."""
+def _fill_tile(A, B, first, rows, left, weights, tile):
+    """Copy a tile of [A, B], times the weights; `left` is its first column."""
+    split, right = A.shape[1] - left, left + tile.shape[1] - A.shape[1]
+    _copy(A, first, rows, left, tile[:, : max(0, split)])
+    _copy(B, first, rows, max(0, -split), tile[:, max(0, split) : max(0, split) + max(0, right)])
+    if weights.size:
+        for i in range(rows):
+            tile[i, :] *= weights[first + i]
+
+
+@njit(cache=True)
+def _copy(A, first, rows, left, tile):
+    """Copy a tile of A along the fast axis of A."""
     width = min(tile.shape[1], A.shape[1] - left)
     if A.strides[1] <= A.strides[0]:
         for i in range(rows):
@@ -153,9 +173,6 @@ def _fill_tile(A, first, rows, left, weights, tile):
             for i in range(rows):
                 for j in range(j0, min(j0 + 8, width)):
                     tile[i, j] = A[first + i, left + j]
-    if weights.size:
-        for i in range(rows):
-            tile[i, :] *= weights[first + i]
 
 
 @njit(cache=True)
@@ -249,7 +266,7 @@ def csr_reference(values, indices, indptr, columns, seed, stream, height, zeta, 
 
 def csr_cpu(values, indices, indptr, columns, seed, stream, height, zeta, row_offset, scale):
     """S (D A) for A in compressed rows with so many columns; a dense array."""
-    parts = max(1, min(_MAX_PARTS, values.shape[0] // (8 * height * max(1, columns))))
+    parts = max(1, min(_MAX_TASKS, values.shape[0] // (8 * height * max(1, columns))))
     weights = np.ones(0) if scale is None else scale
     sums = np.zeros((parts, height, columns), values.dtype)
     _scatter_csr(values, indices, indptr, np.uint64(seed), np.uint64(stream), zeta, row_offset, weights, sums)
@@ -277,9 +294,11 @@ def _scatter_csr(values, indices, indptr, seed, stream, zeta, row_offset, weight
                     sums[p, target, indices[e]] += sign * values[e]
 
 
-def cuda(A: Array, seed: int, stream: int, height: int, zeta: int, row_offset: int, scale: Array | None) -> Array:
-    """S (D A): a chunk's entries are sorted by their row, and each row of the sketch gathers its own."""
+def cuda(A: Array, seed: int, stream: int, height: int, zeta: int, row_offset: int, scale: Array | None, B: Array | None = None) -> Array:
+    """S D A, or S D [A, B]: a chunk's entries are sorted by their row, and each row of the sketch gathers its own."""
     xp = _arrays.namespace(A)
+    if B is not None:
+        return xp.concat([cuda(part, seed, stream, height, zeta, row_offset, scale) for part in (A, B)], axis=1)
     real = _arrays.real_dtype(xp, A.dtype)
     out = xp.zeros((height, A.shape[1]), dtype=A.dtype)
     for first in range(0, A.shape[0], _CUDA_CHUNK):

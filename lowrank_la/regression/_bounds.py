@@ -117,6 +117,19 @@ def gradient_rounding(scene: Scene, at: Iterate, column_norms: Array) -> Array:
     return column_norms[:, None] * (residual * terms + summed * (xp.sqrt(at.r2) + residual * terms)) + c * own
 
 
+def rounding_is_small(scene: Scene, at: Iterate) -> bool:
+    """Say whether rounding adds less than a tenth to a bound that rests on the length of P^H g."""
+    xp = _arrays.namespace(at.X)
+    g_error = gradient_rounding(scene, at, lengths(scene.basis.R))
+    return bool(xp.all(10 * _slope_error(scene, g_error) <= xp.linalg.vector_norm(scene.slope(at.g), axis=0)))
+
+
+def _slope_error(scene: Scene, g_error: Array) -> Array:
+    """Bound the error (k,) of ||P^H g|| that comes from errors of the scaled g."""
+    xp = _arrays.namespace(g_error)
+    return xp.linalg.vector_norm(xp.matrix_transpose(xp.abs(scene.P)) @ g_error, axis=0)
+
+
 @dataclass(frozen=True)
 class Gram:
     """The normal matrix M = P^H (A^H D^2 A + ridge I) P of the whitened columns, up to rounding.
@@ -189,7 +202,7 @@ def step(scene: Scene, gram: Gram, at: Iterate) -> Step:
     c = scene.basis.kept(scene.basis.scales)[:, None]
     column_norms = 1.01 * lengths(gram.R)
     g_error = gradient_rounding(scene, at, column_norms) + gamma(4 * d + 8) * c * xp.abs(scene.basis.kept(at.g))
-    h_error = xp.linalg.vector_norm(xp.matrix_transpose(xp.abs(scene.P)) @ g_error, axis=0)
+    h_error = _slope_error(scene, g_error)
     y = gram.solve(scene.slope(at.g))
     size = xp.linalg.vector_norm(y, axis=0)
     least = max(gram.least, 0.0)
@@ -210,7 +223,7 @@ def embedding(scene: Scene, at: Iterate, height: int, delta: float) -> Array:
     least, most = (1 + eta) ** -2, (1 - eta) ** -2 if eta < 1 else math.inf
     column_norms = (1 + eta) * lengths(scene.basis.R)
     g_error = gradient_rounding(scene, at, column_norms)
-    h_error = xp.linalg.vector_norm(xp.matrix_transpose(xp.abs(scene.P)) @ g_error, axis=0)
+    h_error = _slope_error(scene, g_error)
     h = scene.slope(at.g)
     size = xp.linalg.vector_norm(h, axis=0)
     one_sided = scene.rows * size / least

@@ -228,7 +228,7 @@ def _sketched(entry: Entry, plan: Plan) -> tuple[Entry, Array, Array]:
     ValueError
         A is not finite.
     """
-    for attempt in (entry, entry.shrunk()):
+    for attempt in (attempt() for attempt in (lambda: entry, entry.shrunk)):
         Y, Z = attempt.problem.dense() if plan.S is None else attempt.problem.sketch(plan.S, both=plan.method != "cholqr")
         xp = _arrays.namespace(Y)
         if bool(xp.all(xp.isfinite(Y))):

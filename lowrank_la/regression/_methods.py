@@ -54,7 +54,10 @@ def _sketch_and_solve(scene: Scene, plan: Plan, certificate: bool, Y: Array, Z: 
     r2 = xp.sum(xp.abs(Z - Y @ X) ** 2, axis=0) * (Y.shape[0] / freedom)
     statistical = plan.kind in DENSE_KINDS and scene.problem.ridge == 0 and not _is_complex(xp, Y) and scene.full_rank
     if certificate and not statistical and not plan.once:
-        at = scene.look(X)
+        rough = replace(scene, fine=False)  # x is far off: rounding matters only if b lies (nearly) in the range of A
+        at = rough.look(X)
+        scene = rough if _bounds.rounding_is_small(rough, at) else scene
+        at = at if scene is rough else scene.look(X)
         return _outcome(scene, at, "solve", 0, _embedding_bound(scene, at, plan), "L1")
     statistical = statistical and certificate
     bound = _bounds.statistical(scene, X, Y, Z, plan.delta) if statistical else _unknown(X)

@@ -64,7 +64,7 @@ class BlockRows(Rows):
             yield offset, A, self.B[here, :], None if self.scale is None else self.scale[here]
 
     def sketch(self, S: Any) -> tuple[Array, Array]:
-        return _sums((S.apply(A, row_offset=at, scale=s), S.apply(B, row_offset=at, scale=s)) for at, A, B, s in self._blocks())
+        return _sums(S.apply_pair(A, B, row_offset=at, scale=s) for at, A, B, s in self._blocks())
 
     def sketch_matrix(self, S: Any) -> Array:
         return _sums((S.apply(A, row_offset=at, scale=s),) for at, A, _, s in self._blocks())[0]

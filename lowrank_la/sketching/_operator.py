@@ -89,6 +89,25 @@ class Sketch(ABC):
             return self._apply_blocks(where, A, row_offset, scale)
         return self._apply_matrix(where, A, row_offset, scale)
 
+    def apply_pair(self, A: Any, B: Array, *, row_offset: int = 0, scale: Array | None = None) -> tuple[Array, Array]:
+        """Return S D A and S D B: by one pass over both, where the operator can.
+
+        Parameters
+        ----------
+        A, B, row_offset, scale
+            As in `apply`; B is an array (m, k).
+
+        Returns
+        -------
+        tuple of array (d, c) and array (d, k)
+
+        Raises
+        ------
+        ValueError, TypeError
+            As in `apply`.
+        """
+        return self.apply(A, row_offset=row_offset, scale=scale), self.apply(B, row_offset=row_offset, scale=scale)
+
     def adjoint(self, Y: Array) -> Array:
         """Return S^H Y.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lowrank_la import _checks, _random, kernels
+from lowrank_la import _arrays, _checks, _random, kernels
 from lowrank_la._arrays import Array
-from lowrank_la.sketching._operator import Sketch
+from lowrank_la.sketching._operator import Sketch, _real
 
 
 class SparseSign(Sketch):
@@ -60,6 +60,17 @@ class SparseSign(Sketch):
         super().__init__(d, n, rng=rng)
         self.zeta = min(_checks.integer(type(self).__name__, "zeta", zeta, 1), self.shape[0])
         self.shape = (math.ceil(self.shape[0] / self.zeta) * self.zeta, self.shape[1])
+
+    def apply_pair(self, A: Any, B: Array, *, row_offset: int = 0, scale: Array | None = None) -> tuple[Array, Array]:
+        if not (_arrays.is_array(A) and A.ndim == B.ndim == 2 and A.dtype == B.dtype):
+            return super().apply_pair(A, B, row_offset=row_offset, scale=scale)
+        where = f"{type(self).__name__}.apply_pair"
+        _checks.integer(where, "row_offset", row_offset)
+        self._check_rows(where, A, row_offset, scale)
+        _checks.rows_like(where, "B", B, A.shape[0], "A")
+        door, (A, B, scale) = _arrays.enter(where, A=A, B=B, scale=scale)
+        Y = kernels.sparse_sign.apply(A, *self._key, row_offset, _real(door.xp, scale), B)
+        return door.leave(Y[:, : A.shape[1]]), door.leave(Y[:, A.shape[1] :])
 
     @property
     def _key(self) -> tuple[int, int, int, int]:

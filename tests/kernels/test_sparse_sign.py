@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowrank_la import limit_threads
-from lowrank_la.kernels import dense, pool, sparse_sign, srht
+from lowrank_la.kernels import pool, sparse_sign, srht
 from lowrank_la.kernels._engine import use_engine
 
 SEED, STREAMS = 2**63 + 5, srht.Streams(1, 2, 3, 4)
@@ -43,9 +43,25 @@ def test_sparse_sign(n, c, zeta, block, offset, dtype, order, weighted):
 
 
 def test_sparse_sign_in_panels_and_parts():
-    A = data(10_000, 150)
+    A, B = data(10_000, 150), data(10_000, 3)
     for n, height in ((10_000, 16), (10_000, 2400), (100, 8000)):
-        close(sparse_sign.cpu(A[:n], SEED, 7, height, 8, 0, None), sparse_sign.reference(A[:n], SEED, 7, height, 8, 0, None))
+        arguments = SEED, 7, height, 8, 0, None
+        close(sparse_sign.cpu(A[:n], *arguments), sparse_sign.reference(A[:n], *arguments))
+        close(sparse_sign.cpu(A[:n], *arguments, B[:n]), sparse_sign.reference(A[:n], *arguments, B[:n]))
+
+
+@settings(max_examples=20)
+@given(
+    c=st.sampled_from([0, 1, 8, 30]),
+    k=st.sampled_from([0, 1, 9]),
+    dtype=st.sampled_from([np.float32, np.float64, np.complex128]),
+    orders=st.tuples(*[st.sampled_from(["C", "F"])] * 2),
+    weighted=st.booleans(),
+)
+def test_two_matrices_side_by_side(c, k, dtype, orders, weighted):
+    A, B = data(300, c, dtype, orders[0]), data(300, k, dtype, orders[1], seed=1)
+    arguments = SEED, 7, 24, 4, 5, np.linspace(-1, 2, 300) if weighted else None
+    close(sparse_sign.cpu(A, *arguments, B), sparse_sign.reference(A, *arguments, B).astype(dtype))
 
 
 @settings(max_examples=20)
@@ -112,21 +128,6 @@ def test_srht(n, c, k, offset, dtype, order):
     close(srht.adjoint_cpu(Y, *arguments, offset, offset + n), srht.adjoint_reference(Y, *arguments, offset, offset + n))
 
 
-def test_dense_entries():
-    cols = np.array([0, 5, 2**40])
-    for height in (1, 7, 300):
-        np.testing.assert_array_equal(
-            dense.rademacher_cpu(np.empty(0), SEED, 7, height, cols), dense.rademacher_reference(np.empty(0), SEED, 7, height, cols)
-        )
-        close(dense.gaussian_cpu(np.empty(0), SEED, 7, height, cols), dense.gaussian_reference(np.empty(0), SEED, 7, height, cols))
-
-
-def test_gaussians_have_the_right_moments():
-    g = dense.gaussian_cpu(np.empty(0), 1, 7, 200, np.arange(1000)).ravel()
-    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
-        assert abs((g**power).mean() - moment) < 5 * np.sqrt(variance / g.size)
-
-
 @pytest.mark.parametrize("height", [1, 5, 64])
 def test_pool(height):
     Y, Z = data(64, 3), data(height, 3)
@@ -147,9 +148,10 @@ def test_threads_do_not_change_a_bit():
 def test_cuda(dtype, weighted):
     A = data(37, 3, dtype)
     scale = np.linspace(-1, 2, 37).astype(A.real.dtype) if weighted else None
-    Y = data(12, 2, dtype)
+    B, Y = data(37, 2, dtype), data(12, 2, dtype)
     with use_engine("cuda"):
         close(sparse_sign.apply(A, SEED, 7, 12, 3, 5, scale), sparse_sign.reference(A, SEED, 7, 12, 3, 5, scale))
+        close(sparse_sign.apply(A, SEED, 7, 12, 3, 5, scale, B), sparse_sign.reference(A, SEED, 7, 12, 3, 5, scale, B))
         close(sparse_sign.adjoint(Y, SEED, 7, 12, 3, 5, 42), sparse_sign.adjoint_reference(Y, SEED, 7, 12, 3, 5, 42))
         close(srht.apply(A, SEED, STREAMS, 12, 16, 5, scale), srht.reference(A, SEED, STREAMS, 12, 16, 5, scale))
         close(srht.adjoint(Y, SEED, STREAMS, 12, 16, 5, 42), srht.adjoint_reference(Y, SEED, STREAMS, 12, 16, 5, 42))
