@@ -116,7 +116,7 @@ def test_threads_do_not_change_a_bit(kind):
         one = S.apply(A), S.adjoint(S.block(cols=[0]))
     two = S.apply(A), S.adjoint(S.block(cols=[0]))
     for x, y in zip(one, two, strict=True):
-        if kind in (Gaussian, Rademacher, BGP):  # matrix products by BLAS
+        if kind is BGP:  # its entries, which the adjoint meets here, come from a product by BLAS
             close(x, y, 1e-14)
         else:
             np.testing.assert_array_equal(x, y)

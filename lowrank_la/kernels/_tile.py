@@ -75,19 +75,19 @@ def outer(rows: int = ROWS, vectors: int = VECTORS, lanes: int | None = None, *,
 
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
             K, _, ia, sai, sak, _, ib, sbk, _, ic, sc = values
-            A, B, C = (_Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 5, 8))
+            A, B, C = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 5, 8))
             corners = [[builder.add(ic, _mul(builder, sc, i, v * wide)) for v in range(vectors)] for i in range(rows)]
             zero = ir.Constant(C.vector, None)
             sums = [C.load(corner) if add else zero for row in corners for corner in row]
 
             def step(k, sums):  # type: ignore[no-untyped-def]
                 at = builder.add(ib, builder.mul(k, sbk))
-                right = [B.load(builder.add(at, _int(v * wide)), C.vector) for v in range(vectors)]
+                right = [B.load(builder.add(at, integer(v * wide)), C.vector) for v in range(vectors)]
                 at = builder.add(ia, builder.mul(k, sak))
                 left = [A.broadcast(builder.add(at, _mul(builder, sai, i, 0)), C.vector) for i in range(rows)]
                 return [_fma(builder, left[t // vectors], right[t % vectors], sums[t]) for t in range(rows * vectors)]
 
-            sums = _loop(builder, K, sums, step)
+            sums = loop(builder, K, sums, step)
             for t, total in enumerate(sums):
                 C.store(total, corners[t // vectors][t % vectors])
             return context.get_dummy_value()
@@ -112,11 +112,11 @@ def inner(rows: int = ROWS, lanes: int | None = None) -> Callable[..., None]:
 
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
             K, _, ia, sa, _, ix, _, ic = values
-            A, X, C = (_Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4, 6))
+            A, X, C = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4, 6))
             starts = [builder.add(ia, _mul(builder, sa, i, 0)) for i in range(rows)]
 
             def step(block, sums):  # type: ignore[no-untyped-def]
-                k = builder.mul(block, _int(wide))
+                k = builder.mul(block, integer(wide))
                 right = X.load(builder.add(ix, k), C.vector)
                 return [_fma(builder, A.load(builder.add(at, k), C.vector), right, s) for at, s in zip(starts, sums, strict=True)]
 
@@ -124,12 +124,12 @@ def inner(rows: int = ROWS, lanes: int | None = None) -> Callable[..., None]:
                 right = X.element(builder.add(ix, k), C.scalar)
                 return [_fma(builder, A.element(builder.add(at, k), C.scalar), right, s) for at, s in zip(starts, sums, strict=True)]
 
-            blocks = builder.sdiv(K, _int(wide))
-            sums = _loop(builder, blocks, [ir.Constant(C.vector, None)] * rows, step)
+            blocks = builder.sdiv(K, integer(wide))
+            sums = loop(builder, blocks, [ir.Constant(C.vector, None)] * rows, step)
             sums = [_tree(builder, s, wide) for s in sums]
-            sums = _loop(builder, K, sums, tail, start=builder.mul(blocks, _int(wide)))
+            sums = loop(builder, K, sums, tail, start=builder.mul(blocks, integer(wide)))
             for i, total in enumerate(sums):
-                at = builder.add(ic, _int(i))
+                at = builder.add(ic, integer(i))
                 C.put(builder.fadd(C.element(at, C.scalar), total), at)
             return context.get_dummy_value()
 
@@ -152,16 +152,16 @@ def gather(vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., No
 
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
             K, _, ia, sa, _, _, io, _, ic = values
-            A, order, weight, C = (_Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4, 5, 7))
-            corners = [builder.add(ic, _int(v * wide)) for v in range(vectors)]
+            A, order, weight, C = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4, 5, 7))
+            corners = [builder.add(ic, integer(v * wide)) for v in range(vectors)]
 
             def step(k, sums):  # type: ignore[no-untyped-def]
                 at = builder.add(io, k)
                 row = builder.add(ia, builder.mul(order.integer(at), sa))
                 left = weight.broadcast(at, C.vector)
-                return [_fma(builder, left, A.load(builder.add(row, _int(v * wide)), C.vector), s) for v, s in enumerate(sums)]
+                return [_fma(builder, left, A.load(builder.add(row, integer(v * wide)), C.vector), s) for v, s in enumerate(sums)]
 
-            sums = _loop(builder, K, [C.load(corner) for corner in corners], step)
+            sums = loop(builder, K, [C.load(corner) for corner in corners], step)
             for total, corner in zip(sums, corners, strict=True):
                 C.store(total, corner)
             return context.get_dummy_value()
@@ -186,7 +186,7 @@ def inner_fine(rows: int = 4) -> Callable[..., None]:
 
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
             K, _, ia, sa, _, _, ix, _, _, ic = values
-            A, X, Y, C, E = (_Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4, 5, 7, 8))
+            A, X, Y, C, E = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4, 5, 7, 8))
             starts = [builder.add(ia, _mul(builder, sa, i, 0)) for i in range(rows)]
 
             def add(k, pairs, keep):  # type: ignore[no-untyped-def]
@@ -199,18 +199,18 @@ def inner_fine(rows: int = 4) -> Callable[..., None]:
                 left = [A.element(builder.add(at, k), C.scalar) for at in starts]
                 return _flat(_fine(builder, *pair, value, right, small) for pair, value in zip(_pairs(pairs), left, strict=True))
 
-            blocks, rest = builder.sdiv(K, _int(wide)), builder.srem(K, _int(wide))
+            blocks, rest = builder.sdiv(K, integer(wide)), builder.srem(K, integer(wide))
             pairs = [ir.Constant(C.vector, None)] * (2 * rows)
-            pairs = _loop(builder, blocks, pairs, lambda b, s: add(builder.mul(b, _int(wide)), s, lambda x: x))
-            short = builder.icmp_signed("<", K, _int(wide))
-            again = _lanes_from(builder, builder.sub(_int(wide), rest), wide)  # the last vector overlaps what was added: skip that
-            once = builder.select(builder.or_(short, builder.icmp_signed("==", rest, _int(0))), _int(0), _int(1))
-            last = builder.sub(K, _int(wide))
-            pairs = _loop(builder, once, pairs, lambda _, s: add(last, s, lambda x: builder.select(again, x, ir.Constant(C.vector, None))))
+            pairs = loop(builder, blocks, pairs, lambda b, s: add(builder.mul(b, integer(wide)), s, lambda x: x))
+            short = builder.icmp_signed("<", K, integer(wide))
+            again = _lanes_from(builder, builder.sub(integer(wide), rest), wide)  # the last vector overlaps what was added: skip that
+            once = builder.select(builder.or_(short, builder.icmp_signed("==", rest, integer(0))), integer(0), integer(1))
+            last = builder.sub(K, integer(wide))
+            pairs = loop(builder, once, pairs, lambda _, s: add(last, s, lambda x: builder.select(again, x, ir.Constant(C.vector, None))))
             pairs = _flat(_fine_tree(builder, *pair, wide) for pair in _pairs(pairs))
-            pairs = _loop(builder, builder.select(short, K, _int(0)), pairs, add_one)
+            pairs = loop(builder, builder.select(short, K, integer(0)), pairs, add_one)
             for i, (value, error) in enumerate(_pairs(pairs)):
-                at = builder.add(ic, _int(i))
+                at = builder.add(ic, integer(i))
                 total, lost = _two_sum(builder, C.element(at, C.scalar), value)
                 C.put(total, at)
                 E.put(builder.fadd(E.element(at, C.scalar), builder.fadd(error, lost)), at)
@@ -236,18 +236,18 @@ def outer_fine(vectors: int = 4) -> Callable[..., None]:
 
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
             K, _, _, i, _, ia, sak, _, _, ic, first = values
-            S, T, A, C, E = (_Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 2, 4, 7, 8))
-            places = [builder.add(ic, _int(v * wide)) for v in range(vectors)]
+            S, T, A, C, E = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 2, 4, 7, 8))
+            places = [builder.add(ic, integer(v * wide)) for v in range(vectors)]
             valid = _lanes_from(builder, first, wide)
 
             def step(k, pairs):  # type: ignore[no-untyped-def]
                 value, small = (part.broadcast(builder.add(i, k), C.vector) for part in (S, T))
                 at = builder.add(ia, builder.mul(k, sak))
-                right = [A.load(builder.add(at, _int(v * wide)), C.vector) for v in range(vectors)]
+                right = [A.load(builder.add(at, integer(v * wide)), C.vector) for v in range(vectors)]
                 right[0] = builder.select(valid, right[0], ir.Constant(C.vector, None))
                 return _flat(_fine(builder, *pair, x, value, small) for pair, x in zip(_pairs(pairs), right, strict=True))
 
-            pairs = _loop(builder, K, _flat((C.load(at), E.load(at)) for at in places), step)
+            pairs = loop(builder, K, _flat((C.load(at), E.load(at)) for at in places), step)
             for at, (value, error) in zip(places, _pairs(pairs), strict=True):
                 C.store(value, at)
                 E.store(error, at)
@@ -274,7 +274,7 @@ def lanewise(rows: int = 4, columns: int = 4, lanes: int | None = None) -> Calla
 
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
             K, _, ia, sai, sak, _, ib, sbj, sbk, _, ic, sci, _, si = values
-            A, B, C, S = (_Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 5, 9, 12))
+            A, B, C, S = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 5, 9, 12))
             corners = [[builder.add(ic, _mul(builder, sci, i, j * wide)) for j in range(columns)] for i in range(rows)]
 
             def step(k, sums):  # type: ignore[no-untyped-def]
@@ -284,7 +284,7 @@ def lanewise(rows: int = 4, columns: int = 4, lanes: int | None = None) -> Calla
                 left = [builder.fneg(A.load(builder.add(at, _mul(builder, sai, i, 0)), C.vector)) for i in range(rows)]
                 return [_fma(builder, left[t // columns], right[t % columns], sums[t]) for t in range(rows * columns)]
 
-            sums = _loop(builder, K, [C.load(corner) for row in corners for corner in row], step)
+            sums = loop(builder, K, [C.load(corner) for row in corners for corner in row], step)
             scale = S.load(si, C.vector)
             for t, total in enumerate(sums):
                 C.store(builder.fmul(total, scale), corners[t // columns][t % columns])
@@ -309,11 +309,11 @@ def hadamard(levels: int, lanes: int | None = None) -> Callable[..., None]:
 
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
             count, _, ia, sa = values
-            A = _Memory(context, builder, signature.args[1], values[1], wide)
+            A = Memory(context, builder, signature.args[1], values[1], wide)
             rows = [builder.add(ia, _mul(builder, sa, i, 0)) for i in range(1 << levels)]
 
             def step(k, _):  # type: ignore[no-untyped-def]
-                at = builder.mul(k, _int(wide))
+                at = builder.mul(k, integer(wide))
                 x = [A.load(builder.add(row, at)) for row in rows]
                 for bit in range(levels):
                     pairs = [i for i in range(len(x)) if not i >> bit & 1]
@@ -324,12 +324,87 @@ def hadamard(levels: int, lanes: int | None = None) -> Callable[..., None]:
                     A.store(value, builder.add(row, at))
                 return []
 
-            _loop(builder, count, [], step)
+            loop(builder, count, [], step)
             return context.get_dummy_value()
 
         return signature, emit
 
     return mix
+
+
+def sign_sums(vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., None]:
+    """Build `fill(count, b, ib, sb, t, it, st)`, tables of the 16 signed sums of 4 rows of b.
+
+    For each of `count` groups g of rows, and for 0 <= m < 16 and 0 <= v < vectors * lanes,
+
+        t[it + (16 * g + m) * st + v] = sum_{q < 4} (-1)**(bit q of m) * b[ib + (4 * g + q) * sb + v].
+    """
+
+    @intrinsic
+    def fill(typingctx, count, b, ib, sb, t, it, st):  # type: ignore[no-untyped-def]
+        wide = lanes or lanes_of(str(t.dtype))
+        signature = types.void(types.intp, b, *[types.intp] * 2, t, *[types.intp] * 2)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            count, _, ib, sb, _, it, st = values
+            B, T = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4))
+
+            def step(g, _):  # type: ignore[no-untyped-def]
+                row = builder.add(ib, builder.mul(builder.mul(g, integer(4)), sb))
+                place = builder.add(it, builder.mul(builder.mul(g, integer(16)), st))
+                for v in range(vectors):
+                    first, *others = (B.load(builder.add(row, _mul(builder, sb, q, v * wide)), T.vector) for q in range(4))
+                    sums = [first, builder.fneg(first)]
+                    for x in others:
+                        sums = [builder.fadd(s, x) for s in sums] + [builder.fsub(s, x) for s in sums]
+                    for m, total in enumerate(sums):
+                        T.store(total, builder.add(place, _mul(builder, st, m, v * wide)))
+                return []
+
+            loop(builder, count, [], step)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return fill
+
+
+def lookup(vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., None]:
+    """Build `add(count, codes, io, t, it, st, c, ic, sc)`, sums of 8 table rows for each of many rows of c.
+
+    For 0 <= r < count, the 32-bit integer codes[io + r] has 8 digits m_g of 4 bits, the lowest
+    first. The intrinsic adds to c[ic + r * sc + v], for 0 <= v < vectors * lanes, the sum over
+    g < 8 of t[it + (16 * g + m_g) * st + v]. With tables of `sign_sums`, that is a product of a
+    32-column sign matrix, one bit for each sign, at a quarter of the operations.
+    """
+
+    @intrinsic
+    def add(typingctx, count, codes, io, t, it, st, c, ic, sc):  # type: ignore[no-untyped-def]
+        wide = lanes or lanes_of(str(c.dtype))
+        signature = types.void(types.intp, codes, types.intp, t, *[types.intp] * 2, c, *[types.intp] * 2)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            count, _, io, _, it, st, _, ic, sc = values
+            codes, T, C = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 3, 6))
+
+            def step(r, _):  # type: ignore[no-untyped-def]
+                code = builder.zext(builder.load(builder.gep(codes.data, [builder.add(io, r)]), align=codes.align), it.type)
+                corner = builder.add(ic, builder.mul(r, sc))
+                sums = [C.load(builder.add(corner, integer(v * wide))) for v in range(vectors)]
+                for g in range(8):
+                    digit = builder.and_(builder.lshr(code, integer(4 * g)), integer(15))
+                    row = builder.add(it, builder.mul(builder.add(digit, integer(16 * g)), st))
+                    sums = [builder.fadd(s, T.load(builder.add(row, integer(v * wide)))) for v, s in enumerate(sums)]
+                for v, total in enumerate(sums):
+                    C.store(total, builder.add(corner, integer(v * wide)))
+                return []
+
+            loop(builder, count, [], step)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return add
 
 
 def prefetch() -> Callable[..., None]:
@@ -341,18 +416,18 @@ def prefetch() -> Callable[..., None]:
 
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
             _, ia, count = values
-            A = _Memory(context, builder, signature.args[0], values[0], 1)
+            A = Memory(context, builder, signature.args[0], values[0], 1)
             line = 64 // A.align
             byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
             kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
             function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
 
             def step(k, _):  # type: ignore[no-untyped-def]
-                at = builder.gep(A.data, [builder.add(ia, builder.mul(k, _int(line)))])
-                builder.call(function, [builder.bitcast(at, byte), _int(0, 32), _int(3, 32), _int(1, 32)])
+                at = builder.gep(A.data, [builder.add(ia, builder.mul(k, integer(line)))])
+                builder.call(function, [builder.bitcast(at, byte), integer(0, 32), integer(3, 32), integer(1, 32)])
                 return []
 
-            _loop(builder, builder.sdiv(builder.add(count, _int(line - 1)), _int(line)), [], step)
+            loop(builder, builder.sdiv(builder.add(count, integer(line - 1)), integer(line)), [], step)
             return context.get_dummy_value()
 
         return signature, emit
@@ -360,7 +435,7 @@ def prefetch() -> Callable[..., None]:
     return fetch
 
 
-class _Memory:
+class Memory:
     """An array argument, read and written as flat memory in scalars and vectors."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, kind: types.Array, value: ir.Value, lanes: int) -> None:
@@ -379,10 +454,10 @@ class _Memory:
 
     def integer(self, index: ir.Value) -> ir.Value:
         value = self.builder.load(self.builder.gep(self.data, [index]), align=self.align)
-        return value if value.type == _int(0).type else self.builder.sext(value, _int(0).type)
+        return value if value.type == integer(0).type else self.builder.sext(value, integer(0).type)
 
     def broadcast(self, index: ir.Value, as_type: ir.VectorType) -> ir.Value:
-        one = self.builder.insert_element(ir.Constant(as_type, ir.Undefined), self.element(index, as_type.element), _int(0, 32))
+        one = self.builder.insert_element(ir.Constant(as_type, ir.Undefined), self.element(index, as_type.element), integer(0, 32))
         return self.builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), as_type.count), None))
 
     def store(self, vector: ir.Value, index: ir.Value) -> None:
@@ -413,12 +488,12 @@ def fma(typingctx, x, y, z):  # type: ignore[no-untyped-def]
     return signature, emit
 
 
-def _int(value: int, bits: int = 64) -> ir.Constant:
+def integer(value: int, bits: int = 64) -> ir.Constant:
     return ir.Constant(ir.IntType(bits), value)
 
 
 def _mul(builder: ir.IRBuilder, stride: ir.Value, times: int, plus: int) -> ir.Value:
-    return builder.add(builder.mul(stride, _int(times)), _int(plus))
+    return builder.add(builder.mul(stride, integer(times)), integer(plus))
 
 
 def _fma(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value, *, once: bool = False) -> ir.Value:
@@ -454,12 +529,12 @@ def _fine_tree(builder: ir.IRBuilder, total: ir.Value, error: ir.Value, lanes: i
         (x, y), (e, f) = ([builder.shuffle_vector(part, part, half) for half in (low, high)] for part in (total, error))
         total, lost = _two_sum(builder, x, y)
         error = builder.fadd(builder.fadd(e, f), lost)
-    return tuple(builder.extract_element(part, _int(0, 32)) for part in (total, error))
+    return tuple(builder.extract_element(part, integer(0, 32)) for part in (total, error))
 
 
 def _lanes_from(builder: ir.IRBuilder, first: ir.Value, lanes: int) -> ir.Value:
     """Give the mask of the lanes from `first` on."""
-    one = builder.insert_element(ir.Constant(ir.VectorType(first.type, lanes), ir.Undefined), first, _int(0, 32))
+    one = builder.insert_element(ir.Constant(ir.VectorType(first.type, lanes), ir.Undefined), first, integer(0, 32))
     every = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), lanes), None))
     return builder.icmp_signed(">=", ir.Constant(every.type, list(range(lanes))), every)
 
@@ -474,18 +549,18 @@ def _pairs(values: list[ir.Value]) -> list[tuple[ir.Value, ir.Value]]:
 
 def _tree(builder: ir.IRBuilder, vector: ir.Value, lanes: int) -> ir.Value:
     """Add the lanes of a vector in a tree."""
-    parts = [builder.extract_element(vector, _int(v, 32)) for v in range(lanes)]
+    parts = [builder.extract_element(vector, integer(v, 32)) for v in range(lanes)]
     while len(parts) > 1:
         half = len(parts) // 2
         parts = [builder.fadd(parts[v], parts[v + half]) for v in range(half)]
     return parts[0]
 
 
-def _loop(
+def loop(
     builder: ir.IRBuilder, stop: ir.Value, carried: list[ir.Value], step: Callable[..., list[ir.Value]], start: ir.Value | None = None
 ) -> list[ir.Value]:
     """Emit `for k in range(start, stop): carried = step(k, carried)` with the carried values in registers."""
-    start = _int(0) if start is None else start
+    start = integer(0) if start is None else start
     before = builder.basic_block
     body, done = builder.append_basic_block("tile.body"), builder.append_basic_block("tile.done")
     builder.cbranch(builder.icmp_signed("<", start, stop), body, done)
@@ -493,7 +568,7 @@ def _loop(
     k = builder.phi(start.type)
     inside = [builder.phi(value.type) for value in carried]
     after = step(k, inside)
-    following = builder.add(k, _int(1))
+    following = builder.add(k, integer(1))
     end = builder.basic_block
     builder.cbranch(builder.icmp_signed("<", following, stop), body, done)
     k.add_incoming(start, before)

@@ -34,14 +34,21 @@ def rounds(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> tuple[Any, A
     return c0, c1, c2, c3
 
 
-def words_at(seed: Any, stream: Any, major: Any, minor: Any) -> tuple[Any, Any, Any, Any]:
-    """Four words for one (major, minor); all arguments uint64. Compiled through `cpu_words` or a device twin."""
+def counter(seed: Any, stream: Any, major: Any, minor: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """Give the counter and the key of one (major, minor) for `rounds`; all arguments uint64."""
     mask = np.uint64(0xFFFFFFFF)
     half = np.uint64(32)
     high = (major >> half) | ((minor >> half) << np.uint64(16))
-    return _rounds(minor & mask, major & mask, high, stream, seed & mask, seed >> half)
+    return minor & mask, major & mask, high, stream, seed & mask, seed >> half
 
 
+def words_at(seed: Any, stream: Any, major: Any, minor: Any) -> tuple[Any, Any, Any, Any]:
+    """Four words for one (major, minor); all arguments uint64. Compiled through `cpu_words` or a device twin."""
+    c0, c1, c2, c3, k0, k1 = _counter(seed, stream, major, minor)
+    return _rounds(c0, c1, c2, c3, k0, k1)
+
+
+_counter = njit(inline="always")(counter)
 _rounds = njit(inline="always")(rounds)
 cpu_words = njit(inline="always")(words_at)
 

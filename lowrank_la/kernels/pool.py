@@ -104,7 +104,7 @@ def _places(like: Array, seed: int, place: int, weight: int, size: int) -> tuple
     """Row and weight of each place."""
     xp = _arrays.namespace(like)
     p = xp.arange(size, dtype=xp.int64, device=like.device)
-    return srht.permute(like, seed, place, size, xp.zeros_like(p), p), dense.gaussian_reference(like, seed, weight, 1, p)[0, :]
+    return srht.permute(like, seed, place, size, xp.zeros_like(p), p), dense.normals(like, seed, weight, 1, p)[0, :]
 
 
 apply = Kernel(reference, cpu, cuda)
