@@ -13,7 +13,7 @@ from lowrank_la import _arrays, _checks, _random, _threads, kernels
 from lowrank_la._arrays import Array, Door
 from lowrank_la._result import ConvergenceWarning
 from lowrank_la.completion import _certificate, _fold, _full, _graph, _observations, _rank, _robust, _sweeps
-from lowrank_la.completion._observations import Parts
+from lowrank_la.completion._observations import Compressed, Parts
 from lowrank_la.completion._problem import Factors, Options, Problem, pose, residuals
 from lowrank_la.completion._result import CompletionResult, Sweep
 
@@ -161,15 +161,19 @@ def complete(
         raise ValueError(f"complete: validation must leave entries to fit; got {validation} of {len(entries)} entries")
     kept = entries if full else None
     del entries  # the parts are copies, and memory is promised
+    with contextlib.nullcontext() if full else _threads.serial_blas():
+        return _complete(door, parts, kept, options, seed, callback, progress)
+
+
+def _complete(
+    door: Door, parts: Parts, kept: Compressed | None, options: Options, seed: int, callback: Any, progress: bool
+) -> CompletionResult:
+    """Fit the entries; `kept` are all of them if the matrix is full."""
     problem = pose(parts, options, seed)
     parts = replace(parts, train=problem.rows)
     with _progress_bar(progress) as bar:
         monitor = _sweeps.Monitor(problem.scale, callback, bar)
-        if full and options.rank:
-            fit = _full.fit(problem)
-        else:
-            with _threads.serial_blas():
-                fit = _rank.fit(problem, monitor, door.dtype)
+        fit = _full.fit(problem) if kept is not None and options.rank else _rank.fit(problem, monitor, door.dtype)
     if kept is not None and not options.rank:
         parts = _observations.split(kept, 0.0, seed)
         problem = pose(parts, replace(options, rank=fit.factors.rank), seed)
@@ -247,16 +251,14 @@ def _warn(problem: Problem, fit: _sweeps.Fit) -> None:
 
 
 def _say(what: str) -> None:
-    warnings.warn(f"complete: {what}", ConvergenceWarning, stacklevel=4)
+    warnings.warn(f"complete: {what}", ConvergenceWarning, stacklevel=5)
 
 
 def _answer(door: Door, parts: Parts, problem: Problem, fit: _sweeps.Fit, monitor: _sweeps.Monitor) -> CompletionResult:
     balanced = _sweeps.balance(fit.factors, problem.options.nonnegative)
     factors = _fill(problem, balanced)
-    left_over = _left_over(parts, problem, factors)
+    residual, largest, certifying = _left_over(parts, problem, factors)
     xp, rank = door.xp, factors.rank
-    residual = math.sqrt(sum(float(xp.vecdot(x, x)) for x in left_over) / sum(x.shape[0] for x in left_over)) * problem.scale
-    largest = max(max(float(xp.max(x)), -float(xp.min(x))) for x in left_over if x.shape[0]) * problem.scale
     model = factors.scaled(problem.scale)
     row_bias, col_bias = model.biases
     return CompletionResult(
@@ -272,7 +274,7 @@ def _answer(door: Door, parts: Parts, problem: Problem, fit: _sweeps.Fit, monito
         converged=fit.ending == "converged",
         n_iter=len(monitor.history),
         residual=residual,
-        certificate=_certificate.exact(residual) if fit.exact else _certificate.held_out(left_over[2] * problem.scale, largest),
+        certificate=_certificate.exact(residual) if fit.exact else _certificate.held_out(certifying, largest),
         held_out=(door.leave(parts.test.rows), door.leave(parts.test.cols)),
         weak_rows=door.leave(xp.nonzero(problem.rows.degrees < rank)[0]),
         weak_cols=door.leave(xp.nonzero(problem.cols.degrees < rank)[0]),
@@ -285,11 +287,18 @@ def _answer(door: Door, parts: Parts, problem: Problem, fit: _sweeps.Fit, monito
     )
 
 
-def _left_over(parts: Parts, problem: Problem, factors: Factors) -> list[Array]:
-    """Return what the model leaves of the entries that were fitted, that tuned, and that certify, in the units of the problem."""
+def _left_over(parts: Parts, problem: Problem, factors: Factors) -> tuple[float, float, Array]:
+    """Return the root mean square and the largest of all residuals, and those of the certifying entries."""
     side, scale = problem.rows, problem.scale
+    xp = _arrays.namespace(side.values)
+    squares, largest = kernels.pairs.sizes(side.values, side.indices, side.indptr, *factors.plain)
+    total, most, count = float(xp.sum(squares)), float(xp.max(largest)), len(side)
     aside = [residuals(factors, replace(part, values=part.values / scale)) for part in (parts.tune, parts.test)]
-    return [kernels.pairs.residual(side.values, side.indices, side.indptr, *factors.plain), *aside]
+    for x in aside:
+        total += float(xp.vecdot(x, x))
+        most = max(most, float(xp.max(xp.abs(x)))) if x.shape[0] else most
+        count += x.shape[0]
+    return math.sqrt(total / count) * scale, most * scale, aside[1] * scale
 
 
 def _fill(problem: Problem, factors: Factors) -> Factors:

@@ -70,10 +70,11 @@ class Compressed:
         return Compressed(values, indices, indptr, (degrees.shape[0], self.shape[1]), weights)
 
     def at(self, places: np.ndarray) -> Entries:
-        """Return the entries at some places of the storage, given on the host."""
+        """Return the entries at some sorted places of the storage, given on the host."""
         xp = _arrays.namespace(self.values)
         places = _arrays.from_numpy(places, self.values)
-        rows = xp.searchsorted(self.indptr, places, side="right") - 1
+        before = xp.searchsorted(places, self.indptr)
+        rows = xp.repeat(xp.arange(self.shape[0], dtype=self.indptr.dtype, device=self.values.device), before[1:] - before[:-1])
         weights = None if self.weights is None else xp.take(self.weights, places)
         return Entries(rows, xp.take(self.indices, places), xp.take(self.values, places), weights)
 
@@ -81,13 +82,12 @@ class Compressed:
         """Return all entries but those at some sorted places of the storage."""
         if len(places) == 0:
             return self
-        xp = _arrays.namespace(self.values)
-        keep = np.ones(len(self), dtype=bool)
-        keep[places] = False
-        keep = _arrays.from_numpy(keep, self.values)
-        gone = xp.searchsorted(_arrays.from_numpy(places, self.values), self.indptr)
-        weights = None if self.weights is None else self.weights[keep]
-        return replace(self, values=self.values[keep], indices=self.indices[keep], indptr=self.indptr - gone, weights=weights)
+        places = _arrays.from_numpy(places, self.values)
+        indptr, indices, values = kernels.compress.without(self.values, self.indices, self.indptr, places)
+        weights = self.weights
+        if weights is not None:
+            weights = kernels.compress.without(weights, self.indices, self.indptr, places)[2]
+        return Compressed(values, indices, indptr, self.shape, weights)
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,10 @@ def _read_triples(function: str, M: tuple, shape: Any, weights: Any) -> tuple[Do
 def _ids(function: str, name: str, ids: Any, values: Array, length: int) -> Array:
     ids = _arrays.beside(function, name, ids, values)
     _checks.shape(function, name, ids, tuple(values.shape))
+    if _arrays.namespace(ids).isdtype(ids.dtype, "integral") and ids.shape[0]:
+        low, high = kernels.compress.extent(ids)
+        if 0 <= low and high < length:
+            return ids
     return _checks.ids(function, name, ids, length)
 
 

@@ -88,7 +88,7 @@ def pose(parts: Parts, options: Options, seed: int) -> Problem:
     train = parts.train
     xp = _arrays.namespace(train.values)
     scale = _power_of_four(_size(xp, train.values))
-    rows = replace(train, values=train.values / scale)
+    rows = train if scale == 1.0 else replace(train, values=train.values / scale)
     mean = _mean(xp, rows.values, rows.weights) if options.bias else 0.0
     random = _random.host_generator(seed, "complete: sampled entries")
     count = len(rows)

@@ -1,4 +1,4 @@
-"""U V^T at given places only: predictions, residuals, their squares and the gradient, summed in float64.
+"""U V^T at given places only: predictions, residuals, their sizes and the gradient, summed in float64.
 
 A factorisation with biases is one with two more columns, [U, row bias, 1] and
 [V, 1, column bias], so that these loops serve it as they are.
@@ -87,17 +87,20 @@ def _gradient_reference(
     return _row_sums(xp, terms, indptr), _row_sums(xp, (weighted * r)[:, None], indptr)[:, 0]
 
 
-def _squares_reference(
-    values: Array,
-    indices: Array,
-    indptr: Array,
-    U: Array,
-    V: Array,
-    offset: Array | None = None,
-    weights: Array | None = None,
-) -> Array:
-    """Return the second answer of `gradient` alone, at half its cost: weighted squared residuals (m,), float64."""
-    return _gradient_reference(values, indices, indptr, U, V, offset, weights)[1]
+def _sizes_reference(values: Array, indices: Array, indptr: Array, U: Array, V: Array) -> tuple[Array, Array]:
+    """Return how large the residuals values - U V^T are, row by row; they are not stored.
+
+    Returns
+    -------
+    squares : float64 array (m,)
+        Sum of their squares.
+    largest : float64 array (m,)
+        Largest absolute value, 0 for a row without entries.
+    """
+    xp = _arrays.namespace(values, U, V)
+    r = _residuals(xp, values, indices, indptr, U, V, None)
+    padded = _padded_rows(xp, r[:, None], indptr)[:, :, 0]
+    return xp.sum(padded * padded, axis=1), xp.max(xp.abs(padded), axis=1)
 
 
 def _products(xp: Any, U: Array, V: Array, rows: Array, cols: Array) -> Array:
@@ -118,15 +121,20 @@ def _rows_of(xp: Any, values: Array, indptr: Array) -> Array:
 
 
 def _row_sums(xp: Any, terms: Array, indptr: Array) -> Array:
-    """Sum runs of terms (N, c): gather them to one padded row each."""
+    """Sum runs of terms (N, c)."""
+    return xp.sum(_padded_rows(xp, terms, indptr), axis=1)
+
+
+def _padded_rows(xp: Any, terms: Array, indptr: Array) -> Array:
+    """Gather runs of terms (N, c) to one padded row each: (m, longest run, c), zeros beyond the ends."""
     degree = indptr[1:] - indptr[:-1]
     if terms.shape[0] == 0:
-        return xp.zeros((degree.shape[0], terms.shape[1]), dtype=xp.float64, device=terms.device)
+        return xp.zeros((degree.shape[0], 1, terms.shape[1]), dtype=xp.float64, device=terms.device)
     order = xp.arange(int(xp.max(degree)), dtype=indptr.dtype, device=indptr.device)[None, :]
     inside = order < degree[:, None]
     place = xp.reshape(xp.where(inside, indptr[:-1][:, None] + order, 0), (-1,))
     padded = xp.reshape(xp.take(terms, place, axis=0), (*inside.shape, terms.shape[1]))
-    return xp.sum(xp.where(inside[..., None], padded, xp.zeros_like(padded)), axis=1)
+    return xp.where(inside[..., None], padded, xp.zeros_like(padded))
 
 
 def _predict_cpu(U: np.ndarray, V: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
@@ -147,10 +155,10 @@ def _gradient_cpu(values, indices, indptr, U, V, offset=None, weights=None):
     return G, squares
 
 
-def _squares_cpu(values, indices, indptr, U, V, offset=None, weights=None):
-    squares = np.zeros(len(indptr) - 1)
-    _squares(values, indices, indptr, U, V, _or_empty(offset), _or_empty(weights), _even_rows(indptr), squares)
-    return squares
+def _sizes_cpu(values, indices, indptr, U, V):
+    squares, largest = np.zeros(len(indptr) - 1), np.zeros(len(indptr) - 1)
+    _sizes(values, indices, indptr, U, V, _or_empty(None), _even_rows(indptr), squares, largest)
+    return squares, largest
 
 
 def _or_empty(x):
@@ -209,12 +217,13 @@ def _gradient(values, indices, indptr, U, V, offset, weights, parts, G, squares)
 
 
 @njit(parallel=True, cache=True, fastmath=REASSOCIATE)
-def _squares(values, indices, indptr, U, V, offset, weights, parts, squares):
+def _sizes(values, indices, indptr, U, V, offset, parts, squares, largest):
     for p in prange(len(parts) - 1):
         for i in range(parts[p], parts[p + 1]):
             for t in range(indptr[i], indptr[i + 1]):
                 r = _left_over(values, indices, U, V, offset, i, t)
-                squares[i] += r * r * weights[t] if len(weights) else r * r
+                squares[i] += r * r
+                largest[i] = max(largest[i], abs(r))
 
 
 CUDA_THREADS = 64
@@ -235,26 +244,24 @@ def _residual_cuda(values: Array, indices: Array, indptr: Array, U: Array, V: Ar
 def _gradient_cuda(
     values: Array, indices: Array, indptr: Array, U: Array, V: Array, offset: Array | None = None, weights: Array | None = None
 ) -> tuple[Array, Array]:
-    return _by_rows(values, indices, indptr, U, V, offset, weights, (0, U.shape[1]))[1:]
+    return _by_rows(values, indices, indptr, U, V, offset, weights, (0, U.shape[1]))[1:3]
 
 
-def _squares_cuda(
-    values: Array, indices: Array, indptr: Array, U: Array, V: Array, offset: Array | None = None, weights: Array | None = None
-) -> Array:
-    return _by_rows(values, indices, indptr, U, V, offset, weights, (0, 0))[2]
+def _sizes_cuda(values: Array, indices: Array, indptr: Array, U: Array, V: Array) -> tuple[Array, Array]:
+    return _by_rows(values, indices, indptr, U, V, None, None, (0, 0))[2:]
 
 
 def _by_rows(
     values: Array, indices: Array, indptr: Array, U: Array, V: Array, offset: Any, weights: Any, wanted: tuple[int, int]
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array]:
     """Launch a block per row; `wanted` says how many residuals and gradient columns to write: all or none."""
     xp = _arrays.namespace(values)
     m = len(indptr) - 1
-    out, G, squares = xp.empty(wanted[0], dtype=values.dtype), xp.zeros((m, wanted[1])), xp.zeros(m)
+    out, G, squares, largest = xp.empty(wanted[0], dtype=values.dtype), xp.zeros((m, wanted[1])), xp.zeros(m), xp.zeros(m)
     offset, weights = (xp.empty(0) if x is None else x for x in (offset, weights))
     if m and len(values):
-        _cuda_rows()[min(CUDA_BLOCKS, m), CUDA_THREADS](values, indices, indptr, U, V, offset, weights, out, G, squares)
-    return out, G, squares
+        _cuda_rows()[min(CUDA_BLOCKS, m), CUDA_THREADS](values, indices, indptr, U, V, offset, weights, out, G, squares, largest)
+    return out, G, squares, largest
 
 
 @functools.cache
@@ -281,12 +288,13 @@ def _cuda_rows():  # type: ignore[no-untyped-def]
     threads = CUDA_THREADS
 
     @gpu.jit
-    def by_rows(values, indices, indptr, U, V, offset, weights, out, G, squares):  # type: ignore[no-untyped-def]
+    def by_rows(values, indices, indptr, U, V, offset, weights, out, G, squares, largest):  # type: ignore[no-untyped-def]
         """Take a row at a time: threads lie along its entries for the residuals, then along columns for the gradient."""
         weighted = gpu.shared.array(threads, np.float64)
+        longest = gpu.shared.array(threads, np.float64)
         lane = gpu.threadIdx.x
         for i in range(gpu.blockIdx.x, len(indptr) - 1, gpu.gridDim.x):
-            square = 0.0
+            square, most = 0.0, 0.0
             for first in range(indptr[i], indptr[i + 1], threads):
                 t = first + lane
                 weighted[lane] = 0.0
@@ -299,6 +307,7 @@ def _cuda_rows():  # type: ignore[no-untyped-def]
                         out[t] = r
                     weighted[lane] = r * weights[t] if weights.size else r
                     square += weighted[lane] * r
+                    most = max(most, abs(r))
                 gpu.syncthreads()
                 for a in range(lane, G.shape[1], threads):
                     part = 0.0
@@ -306,12 +315,13 @@ def _cuda_rows():  # type: ignore[no-untyped-def]
                         part += weighted[s] * V[indices[first + s], a]
                     G[i, a] += part
                 gpu.syncthreads()
-            weighted[lane] = square
+            weighted[lane], longest[lane] = square, most
             gpu.syncthreads()
             if lane == 0:
                 for s in range(1, threads):
                     square += weighted[s]
-                squares[i] = square
+                    most = max(most, longest[s])
+                squares[i], largest[i] = square, most
             gpu.syncthreads()
 
     return by_rows
@@ -320,4 +330,4 @@ def _cuda_rows():  # type: ignore[no-untyped-def]
 predict = Kernel(_predict_reference, _predict_cpu, _predict_cuda)
 residual = Kernel(_residual_reference, _residual_cpu, _residual_cuda)
 gradient = Kernel(_gradient_reference, _gradient_cpu, _gradient_cuda)
-squares = Kernel(_squares_reference, _squares_cpu, _squares_cuda)
+sizes = Kernel(_sizes_reference, _sizes_cpu, _sizes_cuda)

@@ -45,7 +45,12 @@ def test_all_four_match_long_double(seed, k, dtype, index):
         r = wanted[t] * weights[t]
         np.testing.assert_allclose(gradient[row], (r @ V[j[t]]).astype(float), rtol=0, atol=1e-13 * scale)
         np.testing.assert_allclose(squares[row], float(r @ wanted[t]), rtol=0, atol=1e-13 * scale)
-    np.testing.assert_allclose(pairs.squares(rows.values, j, rows.indptr, U, V, offset, weights), squares, rtol=1e-13)
+    squares, largest = pairs.sizes(rows.values, j, rows.indptr, U, V)
+    wanted = abs(rows.values - product)
+    for row in range(len(rows.indptr) - 1):
+        r = wanted[rows.indptr[row] : rows.indptr[row + 1]]
+        np.testing.assert_allclose(squares[row], float(r @ r), rtol=0, atol=1e-13 * scale)
+        np.testing.assert_allclose(largest[row], float(max(r, default=0)), rtol=0, atol=1e-13 * scale)
 
 
 def test_float32_factors_are_summed_in_float64():
@@ -60,7 +65,7 @@ def test_unit_weights_and_no_offset_are_the_defaults():
     full = pairs.gradient(rows.values, rows.indices, rows.indptr, U, rows.F, 0 * offset, np.ones_like(weights))
     for a, b in zip(plain, full, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13)
-    np.testing.assert_allclose(pairs.squares(rows.values, rows.indices, rows.indptr, U, rows.F), plain[1], rtol=1e-13)
+    np.testing.assert_allclose(pairs.sizes(rows.values, rows.indices, rows.indptr, U, rows.F)[0], plain[1], rtol=1e-13)
 
 
 def test_no_entries_at_all():
@@ -74,6 +79,9 @@ def test_no_entries_at_all():
             gradient, squares = pairs.gradient(empty, indices, indptr, U, V)
             assert not gradient.any()
             assert not squares.any()
+            for size in pairs.sizes(empty, indices, indptr, U, V):
+                assert size.shape == (3,)
+                assert not size.any()
 
 
 def test_infinite_and_missing_numbers_show():
@@ -87,8 +95,8 @@ def test_one_and_two_threads_agree():
     rows, U, offset, weights = case(2, m=300, n=80, k=7)
     args = (rows.values, rows.indices, rows.indptr, U, rows.F, offset)
     with limit_threads(1):
-        one = (pairs.residual(*args), *pairs.gradient(*args, weights), pairs.squares(*args, weights))
-    two = (pairs.residual(*args), *pairs.gradient(*args, weights), pairs.squares(*args, weights))
+        one = (pairs.residual(*args), *pairs.gradient(*args, weights), *pairs.sizes(*args[:5]))
+    two = (pairs.residual(*args), *pairs.gradient(*args, weights), *pairs.sizes(*args[:5]))
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -97,8 +105,8 @@ def test_backends_agree(backend):
     rows, U, offset, weights = case(3)
     args = [rows.values, rows.indices, rows.indptr, U, rows.F, offset]
     theirs = [backend.array(x) for x in args]
-    wanted = (pairs.residual(*args), *pairs.gradient(*args, weights), pairs.squares(*args))
-    got = (pairs.residual(*theirs), *pairs.gradient(*theirs, backend.array(weights)), pairs.squares(*theirs))
+    wanted = (pairs.residual(*args), *pairs.gradient(*args, weights), *pairs.sizes(*args[:5]))
+    got = (pairs.residual(*theirs), *pairs.gradient(*theirs, backend.array(weights)), *pairs.sizes(*theirs[:5]))
     for ours, reference in zip(got, wanted, strict=True):
         np.testing.assert_allclose(backend.numpy(ours), reference, rtol=1e-12, atol=1e-12)
 
@@ -112,7 +120,7 @@ def test_cuda_agrees_in_the_simulator():
         with use_engine(engine):
             places = row_numbers(rows), rows.indices
             answers.append(
-                (pairs.predict(U, rows.F, *places), pairs.residual(*args), *pairs.gradient(*args, weights), pairs.squares(*args))
+                (pairs.predict(U, rows.F, *places), pairs.residual(*args), *pairs.gradient(*args, weights), *pairs.sizes(*args[:5]))
             )
     for ours, reference in zip(*answers, strict=True):
         np.testing.assert_allclose(ours, reference, rtol=1e-12, atol=1e-12)
