@@ -1,0 +1,124 @@
+"""Bounds on the largest eigenvalue hold at the rate they claim, also for spectra made to hide it."""
+
+import numpy as np
+import pytest
+
+from lowrank_la.factor import _probes
+from lowrank_la.factor._lanczos import block_lanczos
+from lowrank_la.factor._norms import beyond_every_spectrum, largest_eigenvalue_bound, least_overlap
+
+RNG = np.random.default_rng(11)
+
+
+def spectra(n):
+    grid = np.arange(n)
+    return {
+        "flat": np.linspace(0, 1, n),
+        "dense at the end": (1 + np.cos(np.pi * grid / n)) / 2,
+        "slow decay": 1 / (1 + grid),
+        "fast decay": 0.5**grid,
+        "identity": np.ones(n),
+        "outlier": np.r_[1.1, np.linspace(0, 1, n - 1)],
+        "giant": np.r_[1e4, np.linspace(0, 1, n - 1)],
+        "rank one": np.eye(n)[0],
+        "clusters": np.repeat([1.0, 1 - 1e-6, 0.3, 0.0], -(-n // 4))[:n],
+    }
+
+
+def enclosure(values, steps, failure, seed, **options):
+    return largest_eigenvalue_bound(lambda X: values[:, None] * X, np.zeros(0), values.size, steps, failure, seed=seed, **options)
+
+
+@pytest.mark.parametrize("block", [1, 4])
+def test_the_bound_fails_no_more_often_than_it_says(block):
+    failure, seeds = 0.1, 60
+    for name, values in spectra(40).items():
+        for steps in (1, 4):
+            found = np.array([enclosure(values, steps, failure, seed, block=block) for seed in range(seeds)])
+            assert (found[:, 0] <= values.max() * (1 + 1e-14)).all()
+            misses = int(np.sum(found[:, 1] < values.max()))
+            assert misses <= failure * seeds + 3 * np.sqrt(failure * seeds), f"{name}, {steps} steps: {misses} misses"
+
+
+def test_the_bound_is_tight_where_a_giant_hides():
+    values = np.r_[1e9, np.zeros(99)]
+    values[1:] = np.linspace(0, 1, 99)
+    found = np.array([enclosure(values, 1, 0.1, seed, block=1) for seed in range(600)])
+    misses = np.mean(found[:, 1] < values.max())
+    assert 0.06 < misses < 0.14  # all of the probability is used
+
+
+def test_the_bound_closes_in():
+    for name, values in spectra(300).items():
+        found = [enclosure(values, steps, 1e-6, 0) for steps in (4, 12, 40)]
+        widths = [bound - ritz for ritz, bound in found]
+        assert widths[0] >= widths[1] >= widths[2], name
+        assert widths[2] <= 0.02 * values.max(), name
+    for name in ("slow decay", "fast decay", "rank one", "identity", "giant"):
+        ritz, bound = enclosure(spectra(300)[name], 20, 1e-6, 1)
+        assert bound <= ritz * (1 + 1e-9), name
+
+
+def test_the_whole_space_leaves_no_doubt():
+    values = RNG.random(6)
+    ritz, bound = enclosure(values, 2, 1e-9, 0, block=6)
+    assert ritz == pytest.approx(values.max(), rel=1e-14)
+    assert bound == pytest.approx(values.max(), rel=1e-12)
+    assert enclosure(np.zeros(5), 3, 1e-6, 0) == (0.0, 0.0)
+    assert enclosure(np.array([2.0]), 3, 1e-6, 0) == pytest.approx((2.0, 2.0))
+
+
+def test_the_quantile_of_the_overlap():
+    for n, b, is_complex in ((50, 1, False), (50, 4, False), (50, 3, True)):
+        threshold = least_overlap(n, b, is_complex, 0.2)
+        X = RNG.standard_normal((4000, n)) + (1j * RNG.standard_normal((4000, n)) if is_complex else 0)
+        overlap = np.sum(abs(X[:, :b]) ** 2, axis=1) / np.sum(abs(X) ** 2, axis=1)
+        assert np.mean(overlap < threshold) == pytest.approx(0.2, abs=0.03)
+    assert least_overlap(4, 4, False, 0.1) == 1.0
+
+
+def test_one_step_is_the_rayleigh_quotient():
+    assert beyond_every_spectrum(2.0, 0.01, 1) == pytest.approx(200.0)
+
+
+def test_backends_give_the_same_bound(backend):
+    if backend.name == "torch":
+        return  # tensors become NumPy arrays at the door
+    H = RNG.standard_normal((30, 30))
+    H = H @ H.T
+    inside = backend.array(H)
+    found = largest_eigenvalue_bound(lambda X: inside @ X, inside[:0, 0], 30, 5, 1e-3, seed=3)
+    assert found == pytest.approx(largest_eigenvalue_bound(lambda X: H @ X, H[:0, 0], 30, 5, 1e-3, seed=3), rel=1e-9)
+    assert found[0] <= np.linalg.eigvalsh(H).max() * (1 + 1e-14) <= found[1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64, np.complex128])
+def test_dtypes(dtype):
+    H = RNG.standard_normal((40, 40)) + (1j * RNG.standard_normal((40, 40)) if np.issubdtype(dtype, np.complexfloating) else 0)
+    H = (H @ H.conj().T).astype(dtype)
+    ritz, bound = largest_eigenvalue_bound(lambda X: H @ X, H[:0, 0], 40, 8, 1e-3, seed=0)
+    largest = np.linalg.eigvalsh(H.astype(np.complex128)).max()
+    assert ritz <= largest * (1 + 1e-5) <= bound * (1 + 2e-5)
+    assert bound <= 1.1 * largest
+
+
+def test_block_lanczos_keeps_its_recurrence():
+    H = RNG.standard_normal((60, 60)) + 1j * RNG.standard_normal((60, 60))
+    H = H + H.conj().T
+    start = _probes.gaussian(H[:0, 0], 60, 3, 0, "test")
+    krylov = block_lanczos(lambda X: H @ X, start, 6)
+    Q = krylov.rows.T
+    np.testing.assert_allclose(Q.conj().T @ Q, np.eye(18), atol=1e-14)
+    R = H @ Q - Q @ krylov.T
+    assert np.linalg.norm(R[:, :-3]) < 1e-12 * np.linalg.norm(H)
+    np.testing.assert_allclose(np.linalg.norm(R[:, -3:], axis=0), np.linalg.norm(krylov.tail, axis=0), rtol=1e-12)
+    assert krylov.skewness < 1e-14
+
+
+def test_block_lanczos_stops_where_the_space_is_invariant():
+    Q = np.linalg.qr(RNG.standard_normal((50, 5)))[0]
+    H = Q @ np.diag([5.0, 4, 3, 2, 1]) @ Q.T
+    krylov = block_lanczos(lambda X: H @ X, _probes.gaussian(H[:0, 0], 50, 2, 0, "test"), 20)
+    assert krylov.tail.shape[0] == 0
+    assert krylov.rows.shape[0] <= 8
+    np.testing.assert_allclose(krylov.ritz[0][-5:], [1, 2, 3, 4, 5], rtol=1e-12)
