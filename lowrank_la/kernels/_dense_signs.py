@@ -51,10 +51,10 @@ def _multiply(panel, row, columns, table, height, codes, sums, at):
     width = panel.shape[1]
     if 2 * columns > width:
         _tables(8, panel, row * width, width, table, 0, width)
-        _add(height, codes, 0, table, 0, width, sums, at, width)
+        _add(height, codes, 0, table, 0, sums, at, width)
     elif columns > 0:
         _tables1(8, panel, row * width, width, table, 0, width)
-        _add1(height, codes, 0, table, 0, width, sums, at, width)
+        _add1(height, codes, 0, table, 0, sums, at, width)
 
 
 @njit(cache=True)

@@ -69,29 +69,31 @@ def aligned(rows, columns, like):
 def pack(A, corner, down, across, columns, rows, weights, panel, depth):
     """Copy a corner of a matrix, times the weights of its rows, to strips of `depth` rows each; the rest becomes zero."""
     width = panel.shape[1]
-    for s in range(panel.shape[0] // depth):
-        here = min(width, columns - s * width)
-        strip = panel[s * depth : (s + 1) * depth]
-        _copy(A, corner + s * width * across, down, across, rows, here, strip)
+    strips = panel.shape[0] // depth
+    full = max(0, min(strips, columns // width)) if across == 1 else 0
+    for i in range(rows if full else 0):
+        at = corner + i * down
+        for s in range(full):
+            for j in range(width):
+                panel[s * depth + i, j] = A[at + s * width + j]
+    for s in range(full, strips):
+        _copy(A, corner + s * width * across, down, across, rows, columns - s * width, panel[s * depth : (s + 1) * depth])
+    for s in range(strips):
+        panel[s * depth + rows : (s + 1) * depth] = 0
         if weights.size:
             for i in range(rows):
-                strip[i, :] *= weights[i]
+                panel[s * depth + i] *= weights[i]
 
 
 @njit(cache=True)
 def _copy(A, corner, down, across, rows, columns, strip):
-    if across == 1 and columns == strip.shape[1]:
+    """Copy up to a strip of columns, 8 at a time: lines of the strip fill, and columns far apart stay in the cache."""
+    columns = max(0, min(columns, strip.shape[1]))
+    for first in range(0, columns, 8):
         for i in range(rows):
-            at = corner + i * down
-            for j in range(strip.shape[1]):
-                strip[i, j] = A[at + j]
-    else:
-        for first in range(0, columns, 8):  # 8 at a time, so that columns far apart stay in the cache
-            for i in range(rows):
-                for j in range(first, min(first + 8, columns)):
-                    strip[i, j] = A[corner + i * down + j * across]
-        strip[:rows, max(columns, 0) :] = 0
-    strip[rows:] = 0
+            for j in range(first, min(first + 8, columns)):
+                strip[i, j] = A[corner + i * down + j * across]
+    strip[:rows, columns:] = 0
 
 
 @njit(cache=True)

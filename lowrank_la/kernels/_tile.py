@@ -171,6 +171,40 @@ def gather(vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., No
     return add
 
 
+def scatter(vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., None]:
+    """Build `add(K, y, iy, order, weight, io, c, ic, sc)`, which adds multiples of one row to chosen rows of c.
+
+    For k < K, in this order, and 0 <= v < vectors * lanes, the intrinsic adds
+    weight[io + k] * y[iy + v] to c[ic + order[io + k] * sc + v], in the dtype of c.
+    """
+
+    @intrinsic
+    def add(typingctx, K, y, iy, order, weight, io, c, ic, sc):  # type: ignore[no-untyped-def]
+        wide = lanes or lanes_of(str(c.dtype))
+        signature = types.void(types.intp, y, types.intp, order, weight, types.intp, c, *[types.intp] * 2)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            K, _, iy, _, _, io, _, ic, sc = values
+            Y, order, weight, C = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 3, 4, 6))
+            right = [Y.load(builder.add(iy, integer(v * wide)), C.vector) for v in range(vectors)]
+
+            def step(k, _):  # type: ignore[no-untyped-def]
+                at = builder.add(io, k)
+                row = builder.add(ic, builder.mul(order.integer(at), sc))
+                left = weight.broadcast(at, C.vector)
+                for v, x in enumerate(right):
+                    corner = builder.add(row, integer(v * wide))
+                    C.store(_fma(builder, left, x, C.load(corner)), corner)
+                return []
+
+            loop(builder, K, [], step)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return add
+
+
 def inner_fine(rows: int = 4) -> Callable[..., None]:
     """Build `dots(K, a, ia, sa, x, y, ix, c, e, ic)`, inner products in twice the precision of c.
 
@@ -369,23 +403,24 @@ def sign_sums(vectors: int = VECTORS, lanes: int | None = None) -> Callable[...,
     return fill
 
 
-def lookup(vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., None]:
-    """Build `add(count, codes, io, t, it, st, c, ic, sc)`, sums of 8 table rows for each of many rows of c.
+def lookup(vectors: int = VECTORS, stride: int = VECTORS, lanes: int | None = None) -> Callable[..., None]:
+    """Build `add(count, codes, io, t, it, c, ic, sc)`, sums of 8 table rows for each of many rows of c.
 
     For 0 <= r < count, the 32-bit integer codes[io + r] has 8 digits m_g of 4 bits, the lowest
     first. The intrinsic adds to c[ic + r * sc + v], for 0 <= v < vectors * lanes, the sum over
-    g < 8 of t[it + (16 * g + m_g) * st + v]. With tables of `sign_sums`, that is a product of a
-    32-column sign matrix, one bit for each sign, at a quarter of the operations.
+    g < 8 of t[it + (16 * g + m_g) * st + v], where st is `stride` vectors. With tables of
+    `sign_sums`, that is a product of a 32-column sign matrix, one bit for each sign, at a quarter
+    of the operations.
     """
 
     @intrinsic
-    def add(typingctx, count, codes, io, t, it, st, c, ic, sc):  # type: ignore[no-untyped-def]
+    def add(typingctx, count, codes, io, t, it, c, ic, sc):  # type: ignore[no-untyped-def]
         wide = lanes or lanes_of(str(c.dtype))
-        signature = types.void(types.intp, codes, types.intp, t, *[types.intp] * 2, c, *[types.intp] * 2)
+        signature = types.void(types.intp, codes, types.intp, t, types.intp, c, *[types.intp] * 2)
 
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
-            count, _, io, _, it, st, _, ic, sc = values
-            codes, T, C = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 3, 6))
+            count, _, io, _, it, _, ic, sc = values
+            codes, T, C = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 3, 5))
 
             def step(r, _):  # type: ignore[no-untyped-def]
                 code = builder.zext(builder.load(builder.gep(codes.data, [builder.add(io, r)]), align=codes.align), it.type)
@@ -393,7 +428,7 @@ def lookup(vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., No
                 sums = [C.load(builder.add(corner, integer(v * wide))) for v in range(vectors)]
                 for g in range(8):
                     digit = builder.and_(builder.lshr(code, integer(4 * g)), integer(15))
-                    row = builder.add(it, builder.mul(builder.add(digit, integer(16 * g)), st))
+                    row = builder.add(it, builder.mul(builder.add(digit, integer(16 * g)), integer(stride * wide)))
                     sums = [builder.fadd(s, T.load(builder.add(row, integer(v * wide)))) for v, s in enumerate(sums)]
                 for v, total in enumerate(sums):
                     C.store(total, builder.add(corner, integer(v * wide)))

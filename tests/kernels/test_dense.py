@@ -118,7 +118,7 @@ FILL, ADD = _tile.sign_sums(), _tile.lookup()
 @njit
 def _table_product(codes, b, table, c):
     FILL(8, b, 0, b.shape[1], table, 0, b.shape[1])
-    ADD(codes.size, codes, 0, table, 0, b.shape[1], c, 0, b.shape[1])
+    ADD(codes.size, codes, 0, table, 0, c, 0, b.shape[1])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
