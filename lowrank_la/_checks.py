@@ -67,6 +67,13 @@ def shape(function: str, name: str, x: Array, expected: tuple[int, ...]) -> Arra
     return x
 
 
+def not_empty(function: str, name: str, x: Array) -> Array:
+    """Require at least one entry."""
+    if 0 in x.shape:
+        raise ValueError(f"{function}: {name} must have at least one entry; got shape {tuple(x.shape)}")
+    return x
+
+
 def rows_like(function: str, name: str, x: Array, rows: int, other: str) -> Array:
     """Require as many rows as another argument has."""
     if x.shape[0] != rows:

@@ -1,0 +1,145 @@
+"""Dense matrices and batches of them: the checks on the way in, and norms that know their own rounding errors.
+
+Bounds are arrays of float64 on the host, one number for each matrix of a batch. What a working
+precision has computed is measured in float64, so that bounds for float32 are hardly above the truth.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lowrank_la import _arrays, _checks, kernels
+from lowrank_la._arrays import Array, Door, Namespace
+from lowrank_la._result import Certificate
+
+U = 2.0**-53
+LEAST, MOST = 1e-260, 1e290  # squared norms between which products and their rounding errors stay representable
+
+
+def enter(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
+    """Take dense arrays inside: finite, not empty, all complex if one of them is; None passes.
+
+    Raises
+    ------
+    TypeError
+        An argument is no array of numbers, or arrays belong to different libraries.
+    ValueError
+        An entry is not finite, squares overflow or underflow, or an array is empty.
+    """
+    door, inside = promote(function, **arrays)
+    for name, x in zip(arrays, inside, strict=True):
+        if x is not None:
+            _check(function, name, x)
+    return door, inside
+
+
+def promote(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
+    """Take dense arrays inside unchecked, all complex if one of them is.
+
+    Raises
+    ------
+    TypeError
+        An argument is no array of numbers, or arrays belong to different libraries.
+    """
+    door, inside = _arrays.enter(function, **arrays)
+    if door.xp.isdtype(door.dtype, "complex floating"):
+        return door, inside
+    for name, x in zip(arrays, inside, strict=True):
+        if x is not None and is_complex(x):
+            first = {name: arrays[name], **arrays}  # the first array decides the dtype
+            door, again = _arrays.enter(function, **first)
+            named = dict(zip(first, again, strict=True))
+            return door, [named[name] for name in arrays]
+    return door, inside
+
+
+def _check(function: str, name: str, x: Array) -> None:
+    _checks.not_empty(function, name, x)
+    energy = kernels.energy.squared_norm(x)
+    if not energy < MOST:
+        _checks.finite(function, name, x)
+        raise ValueError(f"{function}: {name} must have entries whose squares do not overflow; scale it down")
+    if energy < LEAST and bool(_arrays.namespace(x).any(x != 0)):
+        raise ValueError(f"{function}: {name} must have entries whose squares do not underflow; scale it up")
+
+
+def same_batch(function: str, name: str, x: Array, like: Array, other: str) -> Array:
+    """Require the batch axis of another argument.
+
+    Raises
+    ------
+    ValueError
+        x has another number of axes, or another batch length.
+    """
+    if x.ndim != like.ndim or x.shape[:-2] != like.shape[:-2]:
+        rule = f"{like.ndim}-dimensional with the batch axis of {other}" if like.ndim > 2 else "2-dimensional"
+        raise ValueError(f"{function}: {name} must be {rule}; got shape {tuple(x.shape)}")
+    return x
+
+
+def adjoint(x: Array) -> Array:
+    """Return x^H."""
+    return _arrays.adjoint_of(_arrays.namespace(x), x)
+
+
+def is_complex(x: Array) -> bool:
+    """Say whether the dtype is complex."""
+    return _arrays.namespace(x).isdtype(x.dtype, "complex floating")
+
+
+def wide(x: Array) -> Array:
+    """Return x in float64 or complex128."""
+    xp = _arrays.namespace(x)
+    return xp.astype(x, xp.complex128 if is_complex(x) else xp.float64, copy=False)
+
+
+def eye(xp: Namespace, n: int, like: Array) -> Array:
+    """Return the identity, one for each matrix of a batch."""
+    one = xp.eye(n, dtype=like.dtype, device=like.device)
+    return xp.broadcast_to(one, (*like.shape[:-2], n, n)) if like.ndim > 2 else one
+
+
+def gamma(terms: int, x: Array) -> float:
+    """Bound the relative rounding error of a sum of so many products, of the dtype class of x, in float64."""
+    u = terms * U * (2 if is_complex(x) else 1)
+    return u / (1 - u)
+
+
+def norms(x: Array) -> np.ndarray:
+    """Return ||x||_F of each matrix."""
+    if x.ndim == 2:
+        return np.sqrt(np.asarray(kernels.energy.squared_norm(x)))
+    return np.sqrt(np.asarray([kernels.energy.squared_norm(x[i, ...]) for i in range(x.shape[0])]))
+
+
+def host(x: Array) -> np.ndarray:
+    """Bring numbers that bounds are made of to the host, in float64."""
+    return np.asarray(_arrays.to_numpy(x), dtype=np.float64)
+
+
+def product_size(B: Array, C: Array) -> np.ndarray:
+    """Bound || |B| |C| ||_F: the scale of the rounding errors of B C."""
+    xp = _arrays.namespace(B, C)
+    sizes = xp.linalg.vector_norm(wide(B), axis=-2) * xp.linalg.vector_norm(wide(C), axis=-1)
+    return host(xp.sum(sizes, axis=-1))
+
+
+def residual(A: Array | None, B: Array, C: Array) -> np.ndarray:
+    """Bound ||A - B C||_F, rounding errors included; A = None is the identity."""
+    xp = _arrays.namespace(B, C)
+    E = wide(B) @ wide(C)
+    E = (wide(A) if A is not None else eye(xp, E.shape[-1], E)) - E
+    count = E.shape[-2] * E.shape[-1]
+    return norms(E) * (1 + gamma(count + 4, E)) + gamma(B.shape[-1] + 4, E) * product_size(B, C)
+
+
+def defect(Q: Array) -> np.ndarray:
+    """Bound ||Q^H Q - I||_F: no singular value of Q is further from 1."""
+    return residual(None, adjoint(Q), Q)
+
+
+def always(claim: str, bound: Any, method: str) -> Certificate:
+    """Certify an inequality that holds for each matrix of a batch, whatever the draws."""
+    return Certificate(claim, float(np.max(bound)), 1.0, method)
