@@ -45,6 +45,6 @@ def weights(scale: np.ndarray | None) -> np.ndarray:
 
 
 def parts_of(tiles: int, part_bytes: int, all_bytes: int) -> int:
-    """Count the parts of a sum over tiles of rows; their sums may take a quarter of the memory of the matrix."""
+    """Count the parts of a sum over tiles of rows; the sums of more than two may take a quarter of the memory of the matrix."""
     wanted = min(MOST_PARTS, max(FEW_PARTS, PARTS_BYTES // part_bytes))
-    return max(1, min(wanted, all_bytes // (4 * part_bytes), tiles))
+    return max(1, min(wanted, max(2, all_bytes // (4 * part_bytes)), tiles))

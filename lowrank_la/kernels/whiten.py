@@ -17,14 +17,17 @@ from lowrank_la._arrays import Array
 from lowrank_la.kernels import _rows, _tile
 from lowrank_la.kernels._engine import Kernel
 
-TILE = 256  # rows of a tile: long sums per load of an accumulator, and 500 columns still fit a cache of 1 MiB
+TILE = 128  # rows of a tile: two panels of Q fit the first-level cache
+DEPTH = 128  # terms of a triangular product between visits of Q: so much of a panel of R^-1 stays there, too
 ROWS = _tile.ROWS
 WIDTH = _tile.VECTORS * _tile.lanes_of(np.float64)  # columns of a panel
 WIDTH32 = _tile.VECTORS * _tile.lanes_of(np.float32)
-FLUSH = 16  # tiles that a float32 sum may gather before it joins the float64 sum
+AHEAD = 256  # columns up to which the next tile finds room in the second-level cache beside this one
+FLUSH = 32  # tiles that a float32 sum may gather before it joins the float64 sum
 
 _add, _add_half = _tile.outer(), _tile.outer(vectors=1)
 _put, _put_half = _tile.outer(add=False), _tile.outer(vectors=1, add=False)
+_fetch = _tile.prefetch()
 
 
 def reference(A: Array, R_inv: Array, B: Array, scale: Array | None, fast: bool) -> tuple[Array, Array]:
@@ -107,14 +110,14 @@ def _sums(A, a0, ai, aj, n, d, B, b0, bi, bj, k, scale, R_inv, parts, fast):  # 
 def _whiten(A, at, ai, aj, rows, d, R_inv, half, X, Q):  # type: ignore[no-untyped-def]
     """Fill the panels of Q = A R^-1 for the rows of a tile."""
     if aj == 1 and rows % ROWS == 0 and A.itemsize == 8:
-        _triangular(A, at, ROWS * ai, ai, 1, rows, d, R_inv, half, Q)
+        _triangular(A, at, ROWS * ai, ai, 1, d <= AHEAD, rows, d, R_inv, half, Q)
         return
     if ai == 1:
         _load_columns(A, at, aj, rows, X.reshape((TILE // ROWS, d, ROWS)))
-        _triangular(X, 0, ROWS * d, 1, ROWS, rows, d, R_inv, half, Q)
+        _triangular(X, 0, ROWS * d, 1, ROWS, False, rows, d, R_inv, half, Q)
     else:
         _load_rows(A, at, ai, aj, rows, X.reshape((TILE, d)))
-        _triangular(X, 0, ROWS * d, d, 1, rows, d, R_inv, half, Q)
+        _triangular(X, 0, ROWS * d, d, 1, False, rows, d, R_inv, half, Q)
 
 
 @njit(cache=True)
@@ -145,16 +148,30 @@ def _load_rows(A, at, ai, aj, rows, X):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _triangular(a, at, slab, sai, sak, rows, d, R_inv, half, Q):  # type: ignore[no-untyped-def]
-    """Fill the panels of Q = a R^-1, where `slab` elements lie between one row of `a` and the ROWS-th after it."""
+def _triangular(a, at, slab, sai, sak, ahead, rows, d, R_inv, half, Q):  # type: ignore[no-untyped-def]
+    """Fill the panels of Q = a R^-1, where `slab` elements lie between one row of `a` and the ROWS-th after it.
+
+    `ahead` asks for the next tile of `a` meanwhile: its rows are too short a stretch for the hardware's own reading ahead.
+    """
     panels = R_inv.shape[0]
     for p in range((d + WIDTH - 1) // WIDTH):
         K = min(d, (p + 1) * WIDTH)
-        for i in range((rows + ROWS - 1) // ROWS):
-            if half and p == panels - 1:
-                _put_half(K, a, at + i * slab, sai, sak, R_inv, p * d * WIDTH, WIDTH, Q, (p * TILE + i * ROWS) * WIDTH, WIDTH)
-            else:
-                _put(K, a, at + i * slab, sai, sak, R_inv, p * d * WIDTH, WIDTH, Q, (p * TILE + i * ROWS) * WIDTH, WIDTH)
+        for k in range(0, K, DEPTH):
+            depth, right = min(DEPTH, K - k), (p * d + k) * WIDTH
+            for i in range((rows + ROWS - 1) // ROWS):
+                left, q = at + i * slab + k * sak, (p * TILE + i * ROWS) * WIDTH
+                if ahead and k == 0:
+                    for row in range(rows + i * ROWS, rows + i * ROWS + ROWS):
+                        _fetch(a, at + row * sai + p * WIDTH, WIDTH)
+                if half and p == panels - 1:
+                    if k == 0:
+                        _put_half(depth, a, left, sai, sak, R_inv, right, WIDTH, Q, q, WIDTH)
+                    else:
+                        _add_half(depth, a, left, sai, sak, R_inv, right, WIDTH, Q, q, WIDTH)
+                elif k == 0:
+                    _put(depth, a, left, sai, sak, R_inv, right, WIDTH, Q, q, WIDTH)
+                else:
+                    _add(depth, a, left, sai, sak, R_inv, right, WIDTH, Q, q, WIDTH)
 
 
 @njit(cache=True)
