@@ -2,5 +2,6 @@
 
 from lowrank_la.factor._factored import Factored
 from lowrank_la.factor._result import SVDResult
+from lowrank_la.factor._weighted import WeightedSVDResult, weighted_svd
 
-__all__ = ["Factored", "SVDResult"]
+__all__ = ["Factored", "SVDResult", "WeightedSVDResult", "weighted_svd"]

@@ -143,3 +143,10 @@ def defect(Q: Array) -> np.ndarray:
 def always(claim: str, bound: Any, method: str) -> Certificate:
     """Certify an inequality that holds for each matrix of a batch, whatever the draws."""
     return Certificate(claim, float(np.max(bound)), 1.0, method)
+
+
+def number(door: Door, x: np.ndarray, like: Array) -> Any:
+    """Hand out one float, or for a batch an array of the caller's kind."""
+    if x.ndim == 0:
+        return float(x)
+    return door.leave(_arrays.from_numpy(x, like))
