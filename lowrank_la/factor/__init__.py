@@ -1,7 +1,23 @@
 """Low-rank factorizations with certificates: what scientists call and adapters stand on."""
 
 from lowrank_la.factor._factored import Factored
+from lowrank_la.factor._orth import orth
+from lowrank_la.factor._psd import EighResult, eigsh_psd, nystrom_psd
+from lowrank_la.factor._regression import ReducedRankResult, reduced_rank_regression
 from lowrank_la.factor._result import SVDResult
+from lowrank_la.factor._svd import svd
 from lowrank_la.factor._weighted import WeightedSVDResult, weighted_svd
 
-__all__ = ["Factored", "SVDResult", "WeightedSVDResult", "weighted_svd"]
+__all__ = [
+    "EighResult",
+    "Factored",
+    "ReducedRankResult",
+    "SVDResult",
+    "WeightedSVDResult",
+    "eigsh_psd",
+    "nystrom_psd",
+    "orth",
+    "reduced_rank_regression",
+    "svd",
+    "weighted_svd",
+]

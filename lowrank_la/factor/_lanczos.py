@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,12 +11,12 @@ import numpy as np
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 
-NOISE = 10  # roundoff units of ||A||: what is left of a block below it is rounding error
+NOISE = 50  # roundoff units of the longest product: what is left of a block below it is rounding error
 
 
 @dataclass(frozen=True)
 class Krylov:
-    """A Q = Q T + P tail E^H with orthonormal [Q, P], where E picks the last block of columns.
+    """An orthonormal basis Q of a Krylov space, P of the block that comes next, and A Q = Q T + P C.
 
     Attributes
     ----------
@@ -24,16 +24,22 @@ class Krylov:
         Q^T.
     T : NumPy array (m, m)
         Q^H A Q in double precision, as computed: `skewness` shows whether A is Hermitian.
-    tail : NumPy array (r, last)
-        What couples the last block to the space outside of Q; r = 0 where Q is invariant.
+    P : array (n, r)
+        r = 0 where Q is invariant.
+    C : NumPy array (r, m)
+        P^H A Q.
     first : int
         Columns of the first block.
+    size : float
+        Length of the longest product so far, which is the scale of rounding errors.
     """
 
     rows: Array
     T: np.ndarray
-    tail: np.ndarray
+    P: Array
+    C: np.ndarray
     first: int
+    size: float
 
     @cached_property
     def ritz(self) -> tuple[np.ndarray, np.ndarray]:
@@ -44,8 +50,7 @@ class Krylov:
     @cached_property
     def residuals(self) -> np.ndarray:
         """||A Q y - theta Q y|| of each Ritz pair, but for rounding errors."""
-        last = self.ritz[1][-self.tail.shape[1] :, :]
-        return np.linalg.norm(self.tail @ last, axis=0)
+        return np.linalg.norm(self.C @ self.ritz[1], axis=0)
 
     @property
     def skewness(self) -> float:
@@ -53,28 +58,56 @@ class Krylov:
         size = float(np.linalg.norm(self.T))
         return float(np.linalg.norm(self.T - self.T.conj().T)) / size if size else 0.0
 
+    @property
+    def finished(self) -> bool:
+        """Whether the space is invariant: nothing can be added."""
+        return self.P.shape[1] == 0
+
+    def vectors(self, columns: np.ndarray) -> Array:
+        """Return Q times host columns (m, k), an (n, k) array."""
+        xp = _arrays.namespace(self.rows)
+        return self.rows.T @ xp.astype(_arrays.from_numpy(columns, self.rows), self.rows.dtype)
+
+    def grown(self, product: Callable[[Array], Array], steps: int) -> Krylov:
+        """Add up to `steps` blocks, every one orthogonalized twice against all before it.
+
+        Directions of a block that depend on earlier ones are dropped, so that blocks may shrink.
+        """
+        xp, (m, n) = _arrays.namespace(self.P), self.rows.shape
+        order = min(n, m + self.P.shape[1] * steps)
+        rows = xp.empty((order, n), dtype=self.P.dtype, device=self.P.device)
+        T = np.zeros((order, order), dtype=self.T.dtype)
+        rows[:m, :], T[:m, :m] = self.rows, self.T
+        P, C, size, end = self.P, self.C, self.size, m
+        for _ in range(steps):
+            if P.shape[1] == 0:
+                break
+            begin, end = end, end + P.shape[1]
+            rows[begin:end, :], T[begin:end, :begin] = P.T, C
+            W = product(P)
+            size = max(size, float(xp.max(xp.linalg.vector_norm(W, axis=0))))
+            P, T[:end, begin:end], tail = _next_block(rows[:end, :], W, size)
+            C = np.concatenate([np.zeros((P.shape[1], begin)), tail], axis=1)
+        return Krylov(rows[:end, :], T[:end, :end], P, C, self.first, size)
+
+    def refreshed(self, start: Array) -> Krylov:
+        """Go on with a fresh start where the space is invariant."""
+        start = start - self.rows.T @ _adjoint_times(self.rows, start)
+        P = _next_block(self.rows, start, 0.0)[0]
+        return replace(self, P=P, C=np.zeros((P.shape[1], self.T.shape[0]), dtype=self.T.dtype))
+
+    def restarted(self, keep: int) -> Krylov:
+        """Keep the Ritz vectors of the `keep` largest Ritz values, and the block that comes next."""
+        values, vectors = self.ritz
+        best = vectors[:, -keep:]
+        return Krylov(self.vectors(best).T, np.diag(values[-keep:]).astype(self.T.dtype), self.P, self.C @ best, 0, self.size)
+
 
 def block_lanczos(product: Callable[[Array], Array], start: Array, steps: int) -> Krylov:
-    """Build an orthonormal basis of span{X, A X, ..., A^(steps - 1) X} for a start X of shape (n, b).
-
-    Every block is orthogonalized twice against all earlier ones. Directions of a block that depend on
-    earlier ones are dropped, so that blocks may shrink; the basis ends early where it is invariant.
-    """
-    xp, (n, b) = _arrays.namespace(start), start.shape
-    rows = xp.empty((min(n, b * steps), n), dtype=start.dtype, device=start.device)
-    T = np.zeros((rows.shape[0],) * 2, dtype=np.complex128 if xp.isdtype(start.dtype, "complex floating") else np.float64)
-    Q, tail = _independent(start, 0.0)
-    first, size, end = Q.shape[1], 0.0, 0
-    for step in range(steps):
-        begin, end = end, end + Q.shape[1]
-        rows[begin:end, :] = Q.T
-        W = product(Q)
-        size = max(size, float(xp.max(xp.linalg.vector_norm(W, axis=0))))
-        Q, T[:end, begin:end], tail = _next_block(rows[:end, :], W, size)
-        if Q.shape[1] == 0 or step == steps - 1:
-            break
-        T[end : end + Q.shape[1], begin:end] = tail
-    return Krylov(rows[:end, :], T[:end, :end], tail, first)
+    """Build an orthonormal basis of span{X, A X, ..., A^(steps - 1) X} for a start X of shape (n, b)."""
+    P, _ = _independent(start, 0.0)
+    nothing = np.zeros((P.shape[1], 0), dtype=_double(start[:0, :]).dtype)
+    return Krylov(P.T[:0, :], nothing[:0, :], P, nothing, P.shape[1], 0.0).grown(product, steps)
 
 
 def _next_block(rows: Array, W: Array, size: float) -> tuple[Array, np.ndarray, np.ndarray]:

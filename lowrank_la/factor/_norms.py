@@ -94,21 +94,23 @@ def beyond_every_spectrum(ritz: float, overlap: float, steps: int) -> float:
 def beyond(krylov: Krylov, overlap: float, low: float, high: float) -> float:
     """Bound the largest eigenvalue h of a Hermitian A from the Ritz value `low`, a bound `high` and all of T.
 
-    For y = v^H Q and the part w of v^H P, A v = h v gives y (h - T) = w tail E^H, so that
-    y = w K with K = tail E^H (h - T)^-1, while |y|^2 + |w|^2 <= 1. Hence h is possible only if
-    some w makes |w K_1|^2, the part of y in the start, at least overlap * (|w K|^2 + |w|^2).
+    For y = v^H Q and w = v^H P, A v = h v gives y (h - T) = w C, so that y = w K with K = C (h - T)^-1,
+    while |y|^2 + |w|^2 <= 1. Hence h is possible only if some w makes |w K_1|^2, the part of y in
+    the start, at least overlap * (|w K|^2 + |w|^2).
     """
     values, vectors = krylov.ritz
-    K = krylov.tail @ vectors[-krylov.tail.shape[1] :, :], vectors.conj().T
+    K = krylov.C @ vectors, vectors.conj().T
     near, far = NEAREST * high, high - low
-    for _ in range(ROUNDS if K[0].shape[0] else 0):
+    if krylov.finished:
+        return low + near
+    for _ in range(ROUNDS):
         gaps = np.geomspace(near, max(near, far), GRID)
         possible = np.flatnonzero(_largest_overlap(low + gaps - values[:, None], *K, krylov.first) >= overlap)
         if possible.size == 0:
             return low + near
         top = int(possible[-1])
         near, far = gaps[top], gaps[min(top + 1, GRID - 1)]
-    return low + (far if K[0].shape[0] else near)
+    return low + far
 
 
 def _largest_overlap(distances: np.ndarray, left: np.ndarray, right: np.ndarray, first: int) -> np.ndarray:
