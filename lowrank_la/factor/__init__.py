@@ -1,6 +1,7 @@
 """Low-rank factorizations with certificates: what scientists call and adapters stand on."""
 
 from lowrank_la.factor._factored import Factored
+from lowrank_la.factor._lanczos import LanczosResult, lanczos
 from lowrank_la.factor._orth import orth
 from lowrank_la.factor._psd import EighResult, eigsh_psd, nystrom_psd
 from lowrank_la.factor._regression import ReducedRankResult, reduced_rank_regression
@@ -11,10 +12,12 @@ from lowrank_la.factor._weighted import WeightedSVDResult, weighted_svd
 __all__ = [
     "EighResult",
     "Factored",
+    "LanczosResult",
     "ReducedRankResult",
     "SVDResult",
     "WeightedSVDResult",
     "eigsh_psd",
+    "lanczos",
     "nystrom_psd",
     "orth",
     "reduced_rank_regression",

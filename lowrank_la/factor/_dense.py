@@ -6,6 +6,7 @@ precision has computed is measured in float64, so that bounds for float32 are ha
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from lowrank_la._arrays import Array, Door, Namespace
 from lowrank_la._result import Certificate
 
 U = 2.0**-53
-LEAST, MOST = 1e-260, 1e290  # squared norms between which products and their rounding errors stay representable
+# Largest entries for which the squares of products and of their rounding errors are representable.
+LEAST, MOST = {4: 1e-18, 8: 1e-130}, {4: 1e18, 8: 1e140}
+SMALL = 1 << 15  # numbers for which a loop on all threads does not pay
 
 
 def enter(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
@@ -57,11 +60,16 @@ def promote(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
 
 def _check(function: str, name: str, x: Array) -> None:
     _checks.not_empty(function, name, x)
-    energy = kernels.energy.squared_norm(x)
-    if not energy < MOST:
-        _checks.finite(function, name, x)
-        raise ValueError(f"{function}: {name} must have entries whose squares do not overflow; scale it down")
-    if energy < LEAST and bool(_arrays.namespace(x).any(x != 0)):
+    size = 4 if x.dtype in (_arrays.namespace(x).float32, _arrays.namespace(x).complex64) else 8
+    largest = 0.0
+    for _, block in _arrays.row_blocks(x) if x.ndim else ():
+        xp = _arrays.namespace(block)
+        here = float(xp.max(xp.abs(block)))
+        if not here < MOST[size]:
+            _checks.finite(function, name, x)
+            raise ValueError(f"{function}: {name} must have entries whose squares do not overflow; scale it down")
+        largest = max(largest, here)
+    if 0 < largest < LEAST[size]:
         raise ValueError(f"{function}: {name} must have entries whose squares do not underflow; scale it up")
 
 
@@ -109,9 +117,16 @@ def gamma(terms: int, x: Array) -> float:
 
 def norms(x: Array) -> np.ndarray:
     """Return ||x||_F of each matrix."""
-    if x.ndim == 2:
-        return np.sqrt(np.asarray(kernels.energy.squared_norm(x)))
-    return np.sqrt(np.asarray([kernels.energy.squared_norm(x[i, ...]) for i in range(x.shape[0])]))
+    return np.sqrt(squares(x))
+
+
+def squares(x: Array) -> np.ndarray:
+    """Return ||x||_F^2 of each matrix, summed in float64."""
+    if x.ndim == 2 and math.prod(x.shape) > SMALL:
+        return np.asarray(kernels.energy.squared_norm(x))
+    xp, x = _arrays.namespace(x), wide(x)
+    terms = xp.real(x) ** 2 + xp.imag(x) ** 2 if is_complex(x) else x * x
+    return host(xp.sum(terms, axis=(-2, -1)))
 
 
 def host(x: Array) -> np.ndarray:

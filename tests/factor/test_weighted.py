@@ -231,3 +231,16 @@ BAD = [
 def test_bad_input(args, options, error, message):
     with pytest.raises(error, match=message):
         weighted_svd(*args, **options)
+
+
+def test_extreme_scales_are_refused_and_large_ones_not():
+    M32 = M.astype(np.float32)
+    with pytest.raises(ValueError, match="must have entries whose squares do not underflow"):
+        weighted_svd(M32 * np.float32(1e-30), 1)
+    with pytest.raises(ValueError, match="must have entries whose squares do not overflow"):
+        weighted_svd(M32 * np.float32(1e25), 1)
+    with pytest.raises(ValueError, match="M must be 2-dimensional"):
+        weighted_svd(3.0, 1)
+    for scale in (1e-120, 1e120):
+        result = weighted_svd(M * scale, 1)
+        assert result.certificate.bound == pytest.approx(scale * weighted_svd(M, 1).certificate.bound, rel=1e-9)
