@@ -201,6 +201,23 @@ def test_weights_multiply_the_ridge_away():
     assert abs(weighted.to_dense() - plain.to_dense()).max() < 1e-4
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_repeated_places_count_once_with_their_mean(backend, weighted):
+    _, M = oracles.low_rank(40, 30, 2, noise=0.1)
+    rows, cols = np.nonzero(np.isfinite(M))
+    values = M[rows, cols]
+    order = np.random.default_rng(0).permutation(2 * len(values))
+    shift = np.random.default_rng(1).standard_normal(len(values))
+    weights = np.concatenate([np.full(len(values), w) for w in (3.0, 1.0)])[order] if weighted else None
+    twice = [np.tile(x, 2)[order] for x in (rows, cols)] + [
+        np.concatenate([values + shift, values - (3 if weighted else 1) * shift])[order]
+    ]
+    again = None if weights is None else backend.array(weights)
+    got = complete(tuple(map(backend.array, twice)), 2, shape=M.shape, weights=again, duplicates="mean", ridge=1.0, rng=0)
+    once = complete(M, 2, weights=np.full(M.shape, 4.0) if weighted else None, ridge=1.0, rng=0)
+    assert abs(backend.numpy(got.to_dense()) - once.to_dense()).max() < 1e-4  # sums in float32 on some backends
+
+
 def test_weight_zero_is_missing():
     _, M = oracles.low_rank(40, 30, 2)
     spoilt = np.where(np.isnan(M), 1e6, M)
@@ -364,6 +381,7 @@ BAD = [
     ("id float", (ROWS + 0.0, COLS, VALUES), SHAPE, TypeError, "rows must be integers"),
     ("lengths", (ROWS[:-1], COLS, VALUES), SHAPE, ValueError, "rows must have shape"),
     ("repeat", tuple(np.append(x, x[:1]) for x in TRIPLES), SHAPE, ValueError, "got 1 repeated places"),
+    ("duplicates", M, {"duplicates": "sum"}, ValueError, "duplicates must be one of 'error', 'mean'"),
     ("weights shape", M, {"weights": np.ones(3)}, ValueError, r"weights must have shape \(12, 10\)"),
     ("weights negative", M, {"weights": np.full(M.shape, -1.0)}, ValueError, "weights must not be negative"),
     ("weights NaN", M, {"weights": np.full(M.shape, np.nan)}, ValueError, "weights must be finite"),

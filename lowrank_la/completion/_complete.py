@@ -25,6 +25,7 @@ def complete(
     shape: tuple[int, int] | None = None,
     mask: Array | None = None,
     weights: Array | None = None,
+    duplicates: Literal["error", "mean"] = "error",
     ridge: float | Literal["auto"] = "auto",
     bias: bool = False,
     loss: Literal["l2", "huber", "l1"] = "l2",
@@ -56,6 +57,9 @@ def complete(
         True where observed; NaN is then an error where the mask is True.
     weights : array like the values: (m, n) if dense, (N,) if triples or stored entries
         Nonnegative weights of the squared residuals; 0 makes an entry missing.
+    duplicates : {"error", "mean"}
+        What to do with a place that triples or stored entries give more than once. "mean": it counts
+        once, with the mean of its values; with `weights`, with their weighted mean and the sum of the weights.
     ridge : float >= 0 or "auto"
         The objective is sum w (M - model)^2 + ridge (||U||_F^2 + ||V||_F^2), in squared units
         of M over units of M. "auto": the variance of the noise (by held-out entries) over that
@@ -151,7 +155,8 @@ def complete(
     >>> bool(result.certificate.bound < 1e-8)
     True
     """
-    door, entries = _observations.read("complete", M, shape=shape, mask=mask, weights=weights)
+    _checks.choice("complete", "duplicates", duplicates, ("error", "mean"))
+    door, entries = _observations.read("complete", M, shape=shape, mask=mask, weights=weights, duplicates=duplicates)
     options = _options(entries.shape, rank, ridge, bias, loss, nonnegative, solver, init, max_iter, tol)
     validation = _checks.real("complete", "validation", validation, 0.0, 0.5)
     seed = _random.seed_of("complete", rng)

@@ -7,7 +7,7 @@ import numpy as np
 from lowrank_la import _arrays
 from lowrank_la.completion._observations import Compressed
 
-FIRST = 4  # entries of each row and column that nearly always connect everything
+FIRST = 2  # entries of each row and column that nearly always connect everything
 
 
 def components(rows: Compressed, cols: Compressed) -> int:

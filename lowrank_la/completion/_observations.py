@@ -124,7 +124,9 @@ def _bernoulli_places(random: np.random.Generator, length: int, probability: flo
     return drawn[drawn < length]
 
 
-def read(function: str, M: Any, *, shape: Any = None, mask: Any = None, weights: Any = None) -> tuple[Door, Compressed]:
+def read(
+    function: str, M: Any, *, shape: Any = None, mask: Any = None, weights: Any = None, duplicates: str = "error"
+) -> tuple[Door, Compressed]:
     """Read a NaN-masked array, a sparse matrix, or triples; entries of weight 0 count as missing."""
     if _arrays.is_sparse(M):
         _refuse(function, "shape", shape, "triples")
@@ -136,7 +138,8 @@ def read(function: str, M: Any, *, shape: Any = None, mask: Any = None, weights:
     else:
         _refuse(function, "shape", shape, "triples")
         door, entries = _read_dense(function, M, mask, weights)
-    return door, _weighed(function, _finite(function, entries))
+    entries = _weighed(function, _finite(function, entries))
+    return door, _once(function, entries, duplicates) if _arrays.is_sparse(M) or isinstance(M, tuple) else entries
 
 
 def _refuse(function: str, name: str, value: Any, kind: str) -> None:
@@ -174,7 +177,7 @@ def _compress(function: str, values: Array, rows: Array, cols: Array, shape: tup
     indptr, indices, sorted_values = kernels.compress.csr(values, rows, cols, shape)
     if weights is not None:
         weights = kernels.compress.csr(weights, rows, cols, shape)[2]
-    return _without_duplicates(function, Compressed(sorted_values, indices, indptr, shape, weights))
+    return Compressed(sorted_values, indices, indptr, shape, weights)
 
 
 def _weights_beside(function: str, weights: Any, values: Array) -> Array | None:
@@ -184,20 +187,6 @@ def _weights_beside(function: str, weights: Any, values: Array) -> Array | None:
     xp = _arrays.namespace(values)
     _checks.shape(function, "weights", weights, tuple(values.shape))
     return xp.astype(weights, values.dtype, copy=False)
-
-
-def _without_duplicates(function: str, entries: Compressed) -> Compressed:
-    xp = _arrays.namespace(entries.values)
-    if len(entries) < 2:
-        return entries
-    same = entries.indices[1:] == entries.indices[:-1]
-    repeats = int(xp.count_nonzero(same))
-    if repeats:  # the last entry of a row may equal the first of the next
-        filled = (entries.indptr[1:] > entries.indptr[:-1]) & (entries.indptr[:-1] > 0)
-        repeats -= int(xp.count_nonzero(xp.take(same, entries.indptr[:-1][filled] - 1)))
-    if repeats:
-        raise ValueError(f"{function}: M must give each entry once; got {repeats} repeated places (sum or average them first)")
-    return entries
 
 
 def _read_sparse(function: str, M: Any, weights: Any) -> tuple[Door, Compressed]:
@@ -216,7 +205,7 @@ def _read_sparse(function: str, M: Any, weights: Any) -> tuple[Door, Compressed]
         entries = entries.transpose()
     elif not M.has_sorted_indices:
         entries = entries.transpose().transpose()  # a transpose comes out sorted
-    return door, _without_duplicates(function, entries)
+    return door, entries
 
 
 def _read_dense(function: str, M: Any, mask: Any, weights: Any) -> tuple[Door, Compressed]:
@@ -263,3 +252,32 @@ def _weighed(function: str, entries: Compressed) -> Compressed:
     if len(dropped) == len(entries):
         raise ValueError(f"{function}: weights must not all be 0")
     return entries.without(dropped)
+
+
+def _once(function: str, entries: Compressed, duplicates: str) -> Compressed:
+    """Let each place be given once, or give the places that repeat their mean."""
+    xp = _arrays.namespace(entries.values)
+    if len(entries) < 2:
+        return entries
+    same = entries.indices[1:] == entries.indices[:-1]
+    repeats = int(xp.count_nonzero(same))
+    if repeats:  # the last entry of a row may equal the first of the next
+        filled = (entries.indptr[1:] > entries.indptr[:-1]) & (entries.indptr[:-1] > 0)
+        repeats -= int(xp.count_nonzero(xp.take(same, entries.indptr[:-1][filled] - 1)))
+    if repeats and duplicates == "error":
+        raise ValueError(f"{function}: M must give each entry once; got {repeats} repeated places (or pass duplicates='mean')")
+    return _averaged(entries) if repeats else entries
+
+
+def _averaged(entries: Compressed) -> Compressed:
+    """Replace entries at one place by their mean, in which weights count, with the sum of the weights; on the host."""
+    indptr, indices, values = (_arrays.to_numpy(x) for x in (entries.indptr, entries.indices, entries.values))
+    new = np.append(True, indices[1:] != indices[:-1])
+    new[indptr[:-1][np.diff(indptr) > 0]] = True
+    starts = np.flatnonzero(new)
+    weights = np.ones_like(values) if entries.weights is None else _arrays.to_numpy(entries.weights)
+    total = np.add.reduceat(weights, starts)
+    means = np.add.reduceat(weights * values, starts) / total
+    parts = means, indices[starts], np.searchsorted(starts, indptr)
+    values, indices, indptr = (_arrays.from_numpy(x, entries.values) for x in parts)
+    return Compressed(values, indices, indptr, entries.shape, None if entries.weights is None else _arrays.from_numpy(total, values))

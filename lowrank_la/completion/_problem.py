@@ -14,7 +14,7 @@ from lowrank_la.completion._observations import Compressed, Entries, Parts
 
 SAMPLE = 1 << 15  # training entries that stand for all of them in the history
 BLOCKS = 64  # pieces of a part of the rows
-ROUGH_SWEEPS, ROUGH_TOL = 8, 0.1  # the sweeps over a part
+ROUGH_SWEEPS, ROUGH_TOL = 7, 0.1  # the sweeps over a part
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ NOISELESS = 1e-30  # relative squared error that is rounding
 FLOAT32_TOL = 1e-5  # tolerance below which they could be, too
 WIDE = 128  # columns from which conjugate gradients beat Cholesky
 REBALANCE = 10  # sweeps from one rebalancing to the next
+WELL = 1e-2  # ratio of squared singular values above which a Gram matrix serves as well as the factor
 FEW = 20  # held-out entries below which a sample of the training entries decides instead
 
 
@@ -234,13 +235,22 @@ def balance(factors: Factors, nonnegative: bool = False) -> Factors:
         heights = xp.sqrt(xp.linalg.vector_norm(V, axis=0) / _positive(xp, xp.linalg.vector_norm(U, axis=0)))
         U, V = U * heights, V / _positive(xp, heights)
     else:
-        (Q_left, R_left), (Q_right, R_right) = xp.linalg.qr(U), xp.linalg.qr(V)
+        (Q_left, R_left), (Q_right, R_right) = _orthogonal(xp, U), _orthogonal(xp, V)
         P, s, Wt = xp.linalg.svd(R_left @ xp.matrix_transpose(R_right), full_matrices=False)
         U, V = Q_left @ (P * xp.sqrt(s)), Q_right @ (xp.matrix_transpose(Wt) * xp.sqrt(s))
     k, dtype = factors.rank, factors.left.dtype
     left = xp.concat([xp.astype(U, dtype), factors.left[:, k:]], axis=1)
     right = xp.concat([xp.astype(V, dtype), factors.right[:, k:]], axis=1)
     return replace(factors, left=left, right=right)
+
+
+def _orthogonal(xp: Any, X: Array) -> tuple[Array, Array]:
+    """Factor X = Q R, by the eigenvectors of X^T X if they lose no more than two digits."""
+    lengths, W = xp.linalg.eigh(xp.matrix_transpose(X) @ X)
+    if X.shape[0] < X.shape[1] or not float(lengths[0]) > WELL * float(lengths[-1]):
+        return xp.linalg.qr(X)
+    root = xp.sqrt(lengths)
+    return X @ (W / root), xp.matrix_transpose(W) * root[:, None]
 
 
 def _positive(xp: Any, x: Array) -> Array:

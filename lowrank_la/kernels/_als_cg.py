@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, prange
 
 from lowrank_la.kernels import _tile
-from lowrank_la.kernels._als_gram import _SHORT, _VECTOR_BYTES, add_gram, floor_of, gather, scratch_for, step_of, syrk
+from lowrank_la.kernels._als_gram import _SHORT, _VECTOR_BYTES, add_gram, floor_of, gather, scratch_for, syrk
 from lowrank_la.kernels.philox import cpu_words
 
 KEPT_BYTES = 1 << 18  # regressors of a row up to this size stay gathered for all its steps
@@ -34,18 +34,18 @@ def _apply(entries, F, span, k, kept, v, target, out):
     """Add A^T s to out (float64), where s = target y - A v; give the square of s.
 
     A and y are the weighted regressors and targets of the row. `kept` is (panel, one, s, v
-    in the panel's dtype, sums); `span` is (begin, end, step, ready), ready if the panel
+    in the panel's dtype, sums); `span` is (begin, end, ready), ready if the panel
     holds the whole row.
     """
     panel, one, s, negative, sums = kept
-    begin, end, step, ready = span
+    begin, end, ready = span
     for a in range(k):
         negative[a] = -v[a]
     negative[k] = target
     square = 0.0
-    for first in range(begin, end, len(panel) * step):
-        last = min(first + len(panel) * step, end)
-        count = -(-(last - first) // step) if ready else gather(entries, F, first, last, step, k, panel, one)
+    for first in range(begin, end, len(panel)):
+        last = min(first + len(panel), end)
+        count = last - first if ready else gather(entries, F, first, last, k, panel, one)
         _products(panel, count, negative, s)
         sums[:] = 0
         _combine(panel, count, s, sums)
@@ -100,25 +100,24 @@ def _kept_scratch(F, height):
 
 @njit(cache=True)
 def _start_row(entries, F, i, k, kept):
-    """Gather the row if its panel can be kept; give (begin, end, step, ready)."""
+    """Gather the row if its panel can be kept; give (begin, end, ready)."""
     begin, end = entries.indptr[i], entries.indptr[i + 1]
-    step = step_of(end - begin, entries.stride, k)
-    ready = end - begin <= len(kept[0]) * step
+    ready = end - begin <= len(kept[0])
     if ready:
-        gather(entries, F, begin, end, step, k, kept[0], kept[1])
-    return begin, end, step, ready
+        gather(entries, F, begin, end, k, kept[0], kept[1])
+    return begin, end, ready
 
 
 @njit(cache=True)
 def _diagonal(entries, F, span, k, kept, out):
     """Put the squared lengths of the columns of A into out; give their mean."""
     panel = kept[0]
-    begin, end, step, ready = span
+    begin, end, ready = span
     for a in range(k):
         out[a] = 0.0
-    for first in range(begin, end, len(panel) * step):
-        last = min(first + len(panel) * step, end)
-        count = -(-(last - first) // step) if ready else gather(entries, F, first, last, step, k, panel, kept[1])
+    for first in range(begin, end, len(panel)):
+        last = min(first + len(panel), end)
+        count = last - first if ready else gather(entries, F, first, last, k, panel, kept[1])
         for t in range(count):
             for a in range(k):
                 out[a] += np.float64(panel[t, a]) * panel[t, a]
@@ -250,17 +249,17 @@ def _sketched_rows(entries, penalty, F, height, small, places, first, last, step
     k = X.shape[1]
     kept, scratch, work = _kept_scratch(F, height), scratch_for(F, small), _vectors(k)
     sketch = np.zeros((-(-HEIGHT * k // ZETA) * ZETA, F.shape[1]), F.dtype)
-    G, L, fixed = np.zeros((k + 1, k + 1, 1)), np.zeros((k, k)), np.zeros((k, k))
+    G, L, fixed = np.zeros((k + 1, k + 1)), np.zeros((k, k)), np.zeros((k, k))
     for i in range(first, last):
         span = _start_row(entries, F, i, k, kept)
-        if (span[1] - span[0]) // span[2] >= SKETCHED * k:
+        if span[1] - span[0] >= SKETCHED * k:
             _sketch_gram(entries, F, span, k, kept, places, sketch, scratch[2], G)
         else:
             G[:] = 0
-            add_gram(entries, F, span[0], span[1], span[2], k, scratch, G, 0)
+            add_gram(entries, F, span[0], span[1], k, scratch, G)
         mean = 0.0
         for a in range(k):
-            mean += G[a, a, 0] / k
+            mean += G[a, a] / k
         if not mean > 0:
             pivot[i] = 0.0
             for a in range(k):
@@ -273,7 +272,7 @@ def _sketched_rows(entries, penalty, F, height, small, places, first, last, step
             pivot[i] = 0.0
         if not warm:
             for a in range(k):
-                work[0][a] = G[k, a, 0]
+                work[0][a] = G[k, a]
             _precondition(L, True, work[0], X[i])
         residual[i], loss[i] = _conjugate_gradients(entries, F, span, k, kept, fixed, L, True, steps, penalty.tiny**2, X[i], work)
 
@@ -296,35 +295,35 @@ def _sketch_places(n, height):
 def _sketch_gram(entries, F, span, k, kept, places, sketch, sums, G):
     """Form the Gram matrix of the sketched regressors and targets, lower triangle."""
     panel, width = kept[0], F.shape[1]
-    begin, end, step, ready = span
+    begin, end, ready = span
     signs = np.array([1.0, -1.0]).astype(F.dtype)
     sketch[:] = 0
-    for first in range(begin, end, len(panel) * step):
-        last = min(first + len(panel) * step, end)
-        count = -(-(last - first) // step) if ready else gather(entries, F, first, last, step, k, panel, kept[1])
+    for first in range(begin, end, len(panel)):
+        last = min(first + len(panel), end)
+        count = last - first if ready else gather(entries, F, first, last, k, panel, kept[1])
         for t in range(count):
-            for place in places[entries.indices[first + t * step]]:
+            for place in places[entries.indices[first + t]]:
                 for a in range(0, width, _SHORT):
                     _add(1, signs, place & 1, 0, 0, panel, t * width + a, 0, sketch, (place >> 1) * width + a, 0)
     sums[:] = 0
     syrk(sketch, len(sketch), k, sums)
     for a in range(k + 1):
         for b in range(a + 1):
-            G[a, b, 0] = np.float64(sums[b, a]) / ZETA
+            G[a, b] = np.float64(sums[a, b]) / ZETA
 
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
 def _factor(G, k, fixed, floor, L):
-    """Factor G[:, :, 0] + fixed = L L^T, with 1 / L_aa on the diagonal; give the smallest relative pivot without `fixed`."""
+    """Factor G + fixed = L L^T, with 1 / L_aa on the diagonal; give the smallest relative pivot without `fixed`."""
     worst = 1.0
     for a in range(k):
         for b in range(a + 1):
-            total = G[a, b, 0] + fixed[a, b]
+            total = G[a, b] + fixed[a, b]
             for c in range(b):
                 total -= L[a, c] * L[b, c]
             if b < a:
                 L[a, b] = total * L[b, b]
             else:
-                worst = min(worst, (total - fixed[a, a]) / G[a, a, 0] if G[a, a, 0] > 0 else 0.0)
+                worst = min(worst, (total - fixed[a, a]) / G[a, a] if G[a, a] > 0 else 0.0)
                 L[a, a] = 1 / np.sqrt(max(total, floor))
     return max(worst, 0.0)

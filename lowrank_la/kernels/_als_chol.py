@@ -34,7 +34,7 @@ def factor(G, k, own, added, floor, ones, worst):
     row = G.shape[1] * LANES
     worst[:] = 1.0
     for j in range(0, k, _BLOCK):
-        for i in range(j, k + 1, _BLOCK):
+        for i in range(j if j else k + 1, k + 1, _BLOCK):
             _block(j, G, i * row, row, LANES, G, j * row, row, LANES, G, i * row + j * LANES, row, ones, 0)
         for c in range(j, min(j + _BLOCK, k)):
             corner, diagonal = c * row + j * LANES, c * row + c * LANES
@@ -50,7 +50,7 @@ def factor(G, k, own, added, floor, ones, worst):
     _single(k - done, G, targets, row, LANES, G, targets, row, LANES, G, k * row + k * LANES, row, ones, 0)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")  # no test for division by zero, so that the lanes are one vector
 def _invert_root(G, c, own, added, floor, worst):
     for lane in range(LANES):
         pivot = G[c, c, lane]
@@ -70,6 +70,12 @@ def back_substitute(G, k, x):
         _single(k - 1 - a, G, below, 0, row, x, (a + 1) * LANES, 0, LANES, x, a * LANES, 0, G, a * row + a * LANES)
 
 
+@njit(cache=True)
+def _batch(k, order):
+    """Allocate what `load_batch` fills: matrices one after the other and side by side, their diagonals, and the least pivots."""
+    return np.zeros((LANES, k + 1, k + 1)), np.zeros((order, order, LANES)), np.zeros((k, LANES)), np.zeros((k, LANES)), np.ones(LANES)
+
+
 @njit(parallel=True, cache=True)
 def cholesky(entries, penalty, F, heavy, height, parts, order, X, loss, pivot):
     """Solve all rows by Cholesky."""
@@ -81,11 +87,12 @@ def cholesky(entries, penalty, F, heavy, height, parts, order, X, loss, pivot):
 def _cholesky_rows(entries, penalty, F, heavy, height, begin, end, order, X, loss, pivot):
     k = X.shape[1]
     scratch, ones = scratch_for(F, height), np.ones(LANES)
-    G, own, added, x = np.zeros((order, order, LANES)), np.zeros((k, LANES)), np.zeros((k, LANES)), np.zeros((k, LANES))
-    floor, worst = np.ones(LANES), np.ones(LANES)
+    batch, x = _batch(k, order), np.zeros((k, LANES))
+    _, G, own, added, floor = batch
+    worst = np.ones(LANES)
     for first in range(begin, end, LANES):
         last = min(first + LANES, end)
-        load_batch(entries, penalty, F, heavy, first, last, k, scratch, G, own, added, floor)
+        load_batch(entries, penalty, F, heavy, first, last, k, scratch, batch)
         factor(G, k, own, added, floor, ones, worst)
         back_substitute(G, k, x)
         for i in range(first, last):
@@ -106,11 +113,11 @@ def nonnegative(entries, penalty, F, heavy, height, parts, order, rounds, X, los
 def _nonnegative_rows(entries, penalty, F, heavy, height, begin, end, order, rounds, X, loss):
     k = X.shape[1]
     scratch, ones = scratch_for(F, height), np.ones(LANES)
-    G, own, added, x = np.zeros((order, order, LANES)), np.zeros((k, LANES)), np.zeros((k, LANES)), np.zeros((k, LANES))
-    floor, gradient = np.ones(LANES), np.zeros((k, LANES))
+    batch, x, gradient = _batch(k, order), np.zeros((k, LANES)), np.zeros((k, LANES))
+    _, G, own, _, _ = batch
     for first in range(begin, end, LANES):
         last = min(first + LANES, end)
-        load_batch(entries, penalty, F, heavy, first, last, k, scratch, G, own, added, floor)
+        load_batch(entries, penalty, F, heavy, first, last, k, scratch, batch)
         x[:] = 0
         for i in range(first, last):
             for a in range(k):

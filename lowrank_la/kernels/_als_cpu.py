@@ -22,7 +22,6 @@ def solve(
     weights: np.ndarray | None,
     method: str,
     steps: int,
-    stride: int,
     fast: bool,
 ) -> tuple[np.ndarray, ...]:
     """See `als_rows.reference`."""
@@ -31,7 +30,7 @@ def solve(
     wide = common.widened(F, dtype)
     height = common.panel_height(wide)
     narrow = np.int32 if len(F) < 2**31 else np.int64  # one type of index is one compilation
-    entries = common.Entries(values, np.asarray(indices, narrow), np.asarray(indptr, np.int64), _vector(offset), _vector(weights), stride)
+    entries = common.Entries(values, np.asarray(indices, narrow), np.asarray(indptr, np.int64), _vector(offset), _vector(weights))
     penalty = common.Penalty(
         np.zeros(m) if ridge is None else np.asarray(ridge, np.float64),
         np.ones(k) if metric is None else np.asarray(metric, np.float64),

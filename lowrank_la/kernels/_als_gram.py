@@ -14,18 +14,20 @@ from numba import get_num_threads, njit, prange
 
 from lowrank_la.kernels import _tile
 
-PANEL_BYTES = 1 << 15
+PANEL_BYTES = 1 << 14
 FLUSH = 4096  # entries summed in float32 before the sum goes to float64
 HEAVY = 1 << 16  # entries from which a row is cut into chunks that threads share
 PARTS_PER_THREAD = 8
+LINE_BYTES = 64
 LANES = 8  # small matrices handled side by side
 
 _ROWS = _tile.ROWS
 _VECTOR_BYTES = _tile.VECTOR_BYTES
-_SHORT = 8  # lanes for narrow float32 panels: padding to 16 would waste a third of rank 20
-_copy = _tile.outer(1, 1, _SHORT, add=False)
+_SHORT = 8  # lanes of a panel of at most 8 columns, whatever the register
+_copy2, _short_copy = _tile.outer(1, 2, add=False), _tile.outer(1, 1, _SHORT, add=False)
 _tile1, _tile2, _tile3 = (_tile.outer(_ROWS, vectors) for vectors in (1, 2, 3))
-_short1, _short2, _short3 = (_tile.outer(_ROWS, vectors, _SHORT) for vectors in (1, 2, 3))
+_tall = _tile.outer(2 * _ROWS, 1)  # a tile of one vector is bound by its loads unless it is tall
+_short = _tile.outer(_ROWS, 1, _SHORT)
 
 
 class Entries(NamedTuple):
@@ -36,7 +38,6 @@ class Entries(NamedTuple):
     indptr: np.ndarray
     offset: np.ndarray
     weights: np.ndarray
-    stride: int
 
 
 class Penalty(NamedTuple):
@@ -52,10 +53,18 @@ class Penalty(NamedTuple):
 def widened(F: np.ndarray, dtype: Any) -> np.ndarray:
     """Copy F with room for the targets as column k, padded to full vectors."""
     n, k = F.shape
-    lanes = _SHORT if k < 3 * _SHORT else max(_SHORT, _tile.lanes_of(dtype))
-    out = np.zeros((n, -(-(k + 1) // lanes) * lanes), dtype)
+    lanes = _SHORT if k < _SHORT else max(_SHORT, _tile.lanes_of(dtype))
+    out = aligned(n, -(-(k + 1) // lanes) * lanes, F[:0].astype(dtype))
     out[:, :k] = F
     return out
+
+
+@njit(cache=True)
+def aligned(height, width, like):
+    """Allocate zeros (height, width) of the dtype of `like` that begin on a cache line, so that no vector of full rows straddles two."""
+    raw = np.zeros(height * width + LINE_BYTES // like.itemsize, like.dtype)
+    first = -raw.ctypes.data % LINE_BYTES // like.itemsize
+    return raw[first : first + height * width].reshape((height, width))
 
 
 def panel_height(F: np.ndarray) -> int:
@@ -70,107 +79,108 @@ def even_parts(indptr: np.ndarray, k: int) -> np.ndarray:
     return np.append(np.searchsorted(work, targets[:-1]), len(work))
 
 
-@njit(cache=True, inline="always")
-def step_of(degree, stride, k):
-    """Give the distance between the entries used of a row: `stride` where enough remain."""
-    return stride if degree >= 2 * k * stride else 1
-
-
 @njit(cache=True)
-def gather(entries, F, begin, end, step, k, panel, one):
+def gather(entries, F, begin, end, k, panel, one):
     """Fill the panel with the regressors from begin to end, the target as column k, each times the root of its weight."""
+    values, indices, offset, weights = entries.values, entries.indices, entries.offset, entries.weights
     width = F.shape[1]
-    count = 0
-    for t in range(begin, end, step):
-        j = entries.indices[t]
-        y = entries.values[t]
-        if len(entries.offset):
-            y -= entries.offset[j]
-        if len(entries.weights):
-            one[0] = np.sqrt(entries.weights[t])
-        for a in range(0, width, _SHORT):
-            _copy(1, one, 0, 0, 0, F, np.intp(j) * width + a, 0, panel, count * width + a, 0)
+    pair = 2 * _VECTOR_BYTES // panel.itemsize
+    for count in range(end - begin):
+        j = np.intp(indices[begin + count])
+        y = values[begin + count]
+        if len(offset):
+            y -= offset[j]
+        if len(weights):
+            one[0] = np.sqrt(weights[begin + count])
+        if width == pair:  # a loop of one step costs as much as the step
+            _copy2(1, one, 0, 0, 0, F, j * width, 0, panel, count * width, 0)
+        else:
+            for a in range(0, width, _SHORT):
+                _short_copy(1, one, 0, 0, 0, F, j * width + a, 0, panel, count * width + a, 0)
         panel[count, k] = one[0] * y
-        count += 1
-    return count
+    return end - begin
 
 
 @njit(cache=True)
 def syrk(panel, count, k, sums):
-    """Add the upper triangle of panel^T panel, k + 1 columns, to sums; blocks on the diagonal come whole."""
+    """Add the lower triangle of panel^T panel, k + 1 columns, to sums; blocks on the diagonal come whole."""
     width = panel.shape[1]
     native = _VECTOR_BYTES // panel.itemsize
-    for i in range(0, k + 1, _ROWS):
-        if width % native:
-            j = i // _SHORT * _SHORT
-            if width - j >= 3 * _SHORT:
-                _short3(count, panel, i, 1, width, panel, j, width, sums, i * width + j, width)
-            elif width - j == 2 * _SHORT:
-                _short2(count, panel, i, 1, width, panel, j, width, sums, i * width + j, width)
-            else:
-                _short1(count, panel, i, 1, width, panel, j, width, sums, i * width + j, width)
-            continue
-        j = i // native * native
-        while width - j >= 3 * native:
+    if width % native:
+        for i in range(0, k + 1, _ROWS):
+            _short(count, panel, i, 1, width, panel, 0, width, sums, i * width, width)
+        return
+    i = 0
+    if native >= 2 * _ROWS:
+        _tall(count, panel, 0, 1, width, panel, 0, width, sums, 0, width)
+        i = 2 * _ROWS
+    for i in range(i, k + 1, _ROWS):
+        j, left = 0, (i + _ROWS + native - 1) // native
+        while left == 3 or left > 4:
             _tile3(count, panel, i, 1, width, panel, j, width, sums, i * width + j, width)
-            j += 3 * native
-        if width - j == 2 * native:
+            j, left = j + 3 * native, left - 3
+        while left >= 2:
             _tile2(count, panel, i, 1, width, panel, j, width, sums, i * width + j, width)
-        elif width > j:
+            j, left = j + 2 * native, left - 2
+        if left:
             _tile1(count, panel, i, 1, width, panel, j, width, sums, i * width + j, width)
 
 
 @njit(cache=True)
-def add_gram(entries, F, begin, end, step, k, scratch, G, lane):
-    """Add the Gram matrix of some regressors and targets of a row to the lower triangle of G[:, :, lane] (float64)."""
+def add_gram(entries, F, begin, end, k, scratch, G):
+    """Add the Gram matrix of some regressors and targets of a row to the lower triangle of G (float64)."""
     panel, one, sums = scratch
-    span = len(panel) * step
-    for first in range(begin, end, FLUSH * step):
-        last = min(first + FLUSH * step, end)
+    for first in range(begin, end, FLUSH):
+        last = min(first + FLUSH, end)
         sums[:] = 0
-        for t in range(first, last, span):
-            count = gather(entries, F, t, min(t + span, last), step, k, panel, one)
+        for t in range(first, last, len(panel)):
+            count = gather(entries, F, t, min(t + len(panel), last), k, panel, one)
             syrk(panel, count, k, sums)
         for a in range(k + 1):
             for b in range(a + 1):
-                G[a, b, lane] += sums[b, a]
+                G[a, b] += sums[a, b]
 
 
 @njit(cache=True)
 def scratch_for(F, height):
     """Allocate what one thread needs to form Gram matrices: panel, root of the weight, sums."""
     width = F.shape[1]
-    return np.zeros((height, width), F.dtype), np.ones(1, F.dtype), np.zeros((width, width), F.dtype)
+    return aligned(height, width, F), np.ones(1, F.dtype), aligned(width, width, F)
 
 
 @njit(cache=True)
-def load_batch(entries, penalty, F, heavy, first, last, k, scratch, G, own, added, floor):
+def load_batch(entries, penalty, F, heavy, first, last, k, scratch, batch):
     """Form the penalised Gram matrices of a run of rows, one a lane.
 
-    `own` and `added` (k, LANES) get the diagonals of the data and of the penalties,
-    `floor` (LANES,) the ridge at rounding level, which is also the least pivot.
+    The batch is (grams, G, own, added, floor): `grams` (LANES, k + 1, k + 1) the matrices one
+    after the other, without penalties; G the penalised ones side by side; `own` and `added`
+    (k, LANES) the diagonals of the data and of the penalties; `floor` (LANES,) the ridge
+    at rounding level, which is also the least pivot.
     """
-    G[:] = 0
+    grams, G, own, added, floor = batch
+    grams[:] = 0
+    for i in range(first, last):
+        begin, end = entries.indptr[i], entries.indptr[i + 1]
+        if end - begin > HEAVY:
+            grams[i - first] = heavy.grams[np.searchsorted(heavy.rows, i)]
+        else:
+            add_gram(entries, F, begin, end, k, scratch, grams[i - first])
+    _interleave(grams, k, G)
     own[:] = 0
     floor[:] = 1
     for lane in range(last - first):
         i = first + lane
-        begin, end = entries.indptr[i], entries.indptr[i + 1]
-        if end - begin > HEAVY:
-            _take_heavy(heavy, i, k, G, lane)
-        else:
-            add_gram(entries, F, begin, end, step_of(end - begin, entries.stride, k), k, scratch, G, lane)
-        floor[lane] = _penalise(G, lane, end - begin, k, penalty.ridge[i], penalty, own, added)
+        floor[lane] = _penalise(G, lane, entries.indptr[i + 1] - entries.indptr[i], k, penalty.ridge[i], penalty, own, added)
 
 
 @njit(cache=True)
-def _take_heavy(heavy, i, k, G, lane):
-    r = 0
-    while heavy.rows[r] < i:
-        r += 1
+def _interleave(grams, k, G):
+    """Lay matrices that stand one after the other side by side: writing each by itself would touch every line of G eight times."""
+    G[:] = 0
     for a in range(k + 1):
         for b in range(a + 1):
-            G[a, b, lane] = heavy.grams[r, a, b]
+            for lane in range(LANES):
+                G[a, b, lane] = grams[lane, a, b]
 
 
 @njit(cache=True)
@@ -219,15 +229,12 @@ def heavy_rows(entries: Entries, F: np.ndarray, k: int, height: int) -> Heavy:
 
 @njit(parallel=True, cache=True)
 def _chunk_grams(entries, F, k, height, rows, begins):
-    grams = np.zeros((len(rows), k + 1, k + 1, 1))
+    grams = np.zeros((len(rows), k + 1, k + 1))
     for c in prange(len(rows)):
         _chunk_gram(entries, F, k, height, rows[c], begins[c], grams[c])
-    return grams[:, :, :, 0]
+    return grams
 
 
 @njit(cache=True)
 def _chunk_gram(entries, F, k, height, i, chunk, G):
-    begin, end = entries.indptr[i], entries.indptr[i + 1]
-    step = step_of(end - begin, entries.stride, k)
-    first = begin + -(-(chunk - begin) // step) * step
-    add_gram(entries, F, first, min(chunk + HEAVY, end), step, k, scratch_for(F, height), G, 0)
+    add_gram(entries, F, chunk, min(chunk + HEAVY, entries.indptr[i + 1]), k, scratch_for(F, height), G)

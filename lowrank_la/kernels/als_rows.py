@@ -85,7 +85,6 @@ def reference(
     weights: Array | None = None,
     method: str = "chol",
     steps: int = 3,
-    stride: int = 1,
     fast: bool = False,
 ) -> Rows:
     """Solve every row.
@@ -113,8 +112,6 @@ def reference(
     method : {"chol", "cg", "sketch", "nonneg"}
     steps : int
         Steps of "cg" and "sketch", rounds of "nonneg".
-    stride : int
-        Use every stride-th entry of each row that keeps at least 2 k entries so: cheap early sweeps.
     fast : bool
         Form the sums in float32 (flushed to float64 every 4096 entries); solve in float64.
         Twice the speed, and errors of about 1e-7 times the row's condition number squared.
@@ -129,7 +126,7 @@ def reference(
     regressors and a few k x k matrices. Rows do not depend on the thread count or on each other.
     """
     xp = _arrays.namespace(values, F)
-    panel, y, w = _padded(xp, values, indices, indptr, F, offset, weights, stride)
+    panel, y, w = _padded(xp, values, indices, indptr, F, offset, weights)
     joint = xp.concat([panel, y[..., None]], axis=2)
     G = xp.matrix_transpose(joint * w[..., None]) @ joint
     penalty = (ridge, metric, gram)
@@ -155,15 +152,13 @@ def _solve_normal(
     return Rows(xp.astype(x, dtype), xp.maximum(loss, xp.zeros_like(loss)), pivot, residual)
 
 
-def _padded(xp: Any, values: Array, indices: Array, indptr: Array, F: Array, offset: Any, weights: Any, stride: int) -> tuple:
+def _padded(xp: Any, values: Array, indices: Array, indptr: Array, F: Array, offset: Any, weights: Any) -> tuple:
     """Gather every row's regressors, targets and weights into arrays (m, longest row, ...), with weight 0 beyond its end."""
     start, degree = indptr[:-1], indptr[1:] - indptr[:-1]
-    step = 1 + (stride - 1) * xp.astype(degree >= 2 * F.shape[1] * stride, degree.dtype)
-    used = (degree + step - 1) // step
-    longest = max(1, int(xp.max(used))) if used.shape[0] else 1
+    longest = max(1, int(xp.max(degree))) if degree.shape[0] else 1
     order = xp.arange(longest, dtype=indptr.dtype, device=indptr.device)[None, :]
-    inside = order < used[:, None]
-    place = xp.reshape(xp.where(inside, start[:, None] + order * step[:, None], 0), (-1,))
+    inside = order < degree[:, None]
+    place = xp.reshape(xp.where(inside, start[:, None] + order, 0), (-1,))
     if values.shape[0] == 0:
         shape = inside.shape
         empty = xp.zeros(shape, dtype=xp.float64, device=F.device)
@@ -260,14 +255,13 @@ def cpu(
     weights: Array | None = None,
     method: str = "chol",
     steps: int = 3,
-    stride: int = 1,
     fast: bool = False,
 ) -> Rows:
     """Solve every row with Numba; see `reference`."""
     from lowrank_la.kernels import _als_cpu
 
     options = {"start": start, "ridge": ridge, "metric": metric, "gram": gram, "offset": offset, "weights": weights}
-    return Rows(*_als_cpu.solve(values, indices, indptr, F, **options, method=method, steps=steps, stride=stride, fast=fast))
+    return Rows(*_als_cpu.solve(values, indices, indptr, F, **options, method=method, steps=steps, fast=fast))
 
 
 CUDA_THREADS = 128
@@ -290,7 +284,6 @@ def cuda(
     weights: Array | None = None,
     method: str = "chol",
     steps: int = 3,
-    stride: int = 1,
     fast: bool = False,
 ) -> Rows:
     """Form the Gram matrices, a block of threads each, and solve them with the batched routines of the library; see `reference`."""
@@ -298,7 +291,7 @@ def cuda(
     k, m = F.shape[1], indptr.shape[0] - 1
     if k >= CUDA_WIDTH:
         options = {"start": start, "ridge": ridge, "metric": metric, "gram": gram, "offset": offset, "weights": weights}
-        return reference(values, indices, indptr, F, **options, method=method, steps=steps, stride=stride, fast=fast)
+        return reference(values, indices, indptr, F, **options, method=method, steps=steps, fast=fast)
     dtype = xp.float32 if fast else xp.float64
     none = xp.empty(0)
     offset, weights = (none if x is None else x for x in (offset, weights))
@@ -308,7 +301,7 @@ def cuda(
         rows = slice(first, min(first + height, m))
         G = xp.zeros((rows.stop - first, k + 1, k + 1))
         if G.shape[0] and values.shape[0]:
-            _cuda_gram(str(dtype.__name__))[G.shape[0], CUDA_THREADS](values, indices, indptr[first:], F, offset, weights, stride, G)
+            _cuda_gram(str(dtype.__name__))[G.shape[0], CUDA_THREADS](values, indices, indptr[first:], F, offset, weights, G)
         degree = indptr[first + 1 : rows.stop + 1] - indptr[first : rows.stop]
         penalty = (None if ridge is None else ridge[rows], metric, gram)
         warm = None if start is None else start[rows]
@@ -324,17 +317,15 @@ def _cuda_gram(name: str):  # type: ignore[no-untyped-def]
     tile, width, kind = CUDA_TILE, CUDA_WIDTH, getattr(np, name)
 
     @gpu.jit
-    def gram(values, indices, indptr, F, offset, weights, stride, G):  # type: ignore[no-untyped-def]
+    def gram(values, indices, indptr, F, offset, weights, G):  # type: ignore[no-untyped-def]
         """Put the Gram matrix of a row's regressors and targets into G[block]: products in the shared tile's dtype, sums in float64."""
         shared = gpu.shared.array((tile, width), kind)
         i, lane, k = gpu.blockIdx.x, gpu.threadIdx.x, F.shape[1]
         begin, end = indptr[i], indptr[i + 1]
-        step = stride if end - begin >= 2 * k * stride else 1
-        used = (end - begin + step - 1) // step
-        for first in range(0, used, tile):
-            inside = min(tile, used - first)
+        for first in range(begin, end, tile):
+            inside = min(tile, end - first)
             for e in range(lane, inside * (k + 1), gpu.blockDim.x):
-                t = begin + (first + e // (k + 1)) * step
+                t = first + e // (k + 1)
                 a, j = e % (k + 1), indices[t]
                 x = F[j, a] if a < k else values[t] - (offset[j] if offset.size else 0.0)
                 shared[e // (k + 1), a] = x * math.sqrt(weights[t]) if weights.size else x

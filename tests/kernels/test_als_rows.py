@@ -227,23 +227,11 @@ def test_heavy_rows_are_summed_in_chunks(monkeypatch):
         a, b = (solve(x, method=method, steps=30) for x in (repeated, weighted))
         np.testing.assert_allclose(a.X, b.X, rtol=0, atol=1e-12)
         np.testing.assert_allclose(a.loss, b.loss, rtol=1e-10)
-    strided = solve(repeated, stride=100).X
-    np.testing.assert_allclose(strided[[0, 2]], solve(rows).X[[0, 2]], rtol=0, atol=1e-12)
 
 
 def test_float32_sums_stay_accurate_over_many_entries():
     rows = dense_rows(13, m=2, n=60000, k=3, noise=0.01)
     np.testing.assert_allclose(solve(rows, fast=True).X, solve(rows).X, rtol=0, atol=2e-6)
-
-
-@pytest.mark.parametrize("method", als_rows.METHODS)
-def test_a_stride_uses_so_many_entries_of_long_rows_only(method):
-    k, stride = 3, 4
-    rows = dense_rows(14, m=4, n=50, k=k)
-    kept = np.concatenate([np.arange(b, b + 50, stride) for b in range(0, 200, 50)])
-    thin = replace(rows, values=rows.values[kept], indices=rows.indices[kept], indptr=13 * np.arange(5))
-    np.testing.assert_allclose(solve(rows, method=method, stride=stride).X, solve(thin, method=method).X, rtol=0, atol=1e-13)
-    np.testing.assert_array_equal(solve(rows, method=method, stride=20).X, solve(rows, method=method).X)
 
 
 @pytest.mark.parametrize("method", als_rows.METHODS)
@@ -275,8 +263,8 @@ def test_backends_agree(backend, method):
     rows = case(17)
     options = {name: backend.array(x) for name, x in rows.options.items()}
     steps = 80 if method == "sketch" else 3
-    got = als_rows.solve(*map(backend.array, rows.data), **options, method=method, steps=steps, stride=2)
-    wanted = solve(rows, method=method, steps=steps, stride=2)
+    got = als_rows.solve(*map(backend.array, rows.data), **options, method=method, steps=steps)
+    wanted = solve(rows, method=method, steps=steps)
     for name, ours, theirs in zip(als_rows.Rows._fields, got, wanted, strict=True):
         if not (name == "residual" and method == "sketch"):
             np.testing.assert_allclose(backend.numpy(ours), theirs, rtol=1e-10, atol=1e-10, err_msg=name)
@@ -299,7 +287,7 @@ def test_cuda_agrees_in_the_simulator(method, fast):
     answers = []
     for engine in ("reference", "cuda"):
         with use_engine(engine):
-            answers.append(solve(rows, method=method, steps=20 if method == "sketch" else 3, stride=2, fast=fast))
+            answers.append(solve(rows, method=method, steps=20 if method == "sketch" else 3, fast=fast))
     for name, ours, theirs in zip(als_rows.Rows._fields, *answers, strict=True):
         if not (name == "residual" and method == "sketch"):
             np.testing.assert_allclose(ours, theirs, rtol=1e-4 if fast else 1e-10, atol=1e-4 if fast else 1e-10, err_msg=name)

@@ -65,6 +65,29 @@ def test_any_payload_follows_the_order(dtype):
     np.testing.assert_array_equal(got, stable(values, rows, cols, (9, 7))[2])
 
 
+@given(st.integers(1, 30), st.integers(0, 200), st.integers(0, 99), st.floats(0, 1))
+def test_entries_are_dropped_in_place(m, entries, seed, chance):
+    indptr, indices, values = compress.csr(*triples(seed, m, 20, entries), (m, 20))
+    drop = np.random.default_rng(seed).random(entries) < chance
+    row = np.repeat(np.arange(m), np.diff(indptr))[~drop]
+    wanted = np.searchsorted(row, np.arange(m + 1)), indices[~drop], values[~drop]
+    for engine in ("reference", "cpu"):
+        with use_engine(engine):
+            got = compress.without(values, indices, indptr, np.flatnonzero(drop))
+        for ours, theirs in zip(got, wanted, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert got[0].dtype == indptr.dtype
+
+
+@pytest.mark.parametrize("count", [1, 100, 50_000])
+@pytest.mark.parametrize("index", [np.int16, np.int32, np.int64])
+def test_the_extent_is_the_least_and_the_largest(count, index):
+    ids = np.random.default_rng(count).integers(-9000, 9000, count).astype(index)
+    assert compress.extent(ids) == (ids.min(), ids.max())
+    with use_engine("reference"):
+        assert compress.extent(ids) == (ids.min(), ids.max())
+
+
 def test_one_and_two_threads_agree():
     values, rows, cols = triples(4, 50, 40, 5000)
     with limit_threads(1):
@@ -80,8 +103,11 @@ def test_backends_agree(backend):
     values, rows, cols = triples(5, 20, 15, 200)
     got = compress.csr(*map(backend.array, (values, rows, cols)), (20, 15))
     got += compress.transpose(got[2], got[1], got[0], 15)
+    places = np.array([0, 7, 8, 199])
+    got += compress.without(got[2], got[1], got[0], backend.array(places))
     wanted = compress.csr(values, rows, cols, (20, 15))
     wanted += compress.transpose(wanted[2], wanted[1], wanted[0], 15)
+    wanted += compress.without(wanted[2], wanted[1], wanted[0], places)
     for ours, theirs in zip(got, wanted, strict=True):
         np.testing.assert_array_equal(backend.numpy(ours), theirs)
 
