@@ -1,26 +1,38 @@
 """Low-rank factorizations with certificates: what scientists call and adapters stand on."""
 
+from lowrank_la.factor._columns import ColumnSubsetResult, column_subset
+from lowrank_la.factor._cur import CURResult, cur
 from lowrank_la.factor._factored import Factored
+from lowrank_la.factor._interpolative import InterpolativeResult, interpolative
 from lowrank_la.factor._lanczos import LanczosResult, lanczos
 from lowrank_la.factor._orth import orth
 from lowrank_la.factor._psd import EighResult, eigsh_psd, nystrom_psd
 from lowrank_la.factor._regression import ReducedRankResult, reduced_rank_regression
 from lowrank_la.factor._result import SVDResult
+from lowrank_la.factor._rpcholesky import RPCholeskyResult, rpcholesky
 from lowrank_la.factor._svd import svd
 from lowrank_la.factor._weighted import WeightedSVDResult, weighted_svd
 
 __all__ = [
+    "CURResult",
+    "ColumnSubsetResult",
     "EighResult",
     "Factored",
+    "InterpolativeResult",
     "LanczosResult",
+    "RPCholeskyResult",
     "ReducedRankResult",
     "SVDResult",
     "WeightedSVDResult",
+    "column_subset",
+    "cur",
     "eigsh_psd",
+    "interpolative",
     "lanczos",
     "nystrom_psd",
     "orth",
     "reduced_rank_regression",
+    "rpcholesky",
     "svd",
     "weighted_svd",
 ]

@@ -5,13 +5,237 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from lowrank_la import _arrays
+from lowrank_la import _arrays, _checks, _random
 from lowrank_la._arrays import Array
+from lowrank_la._result import Certificate, Result
+from lowrank_la.factor import _probes, _square
+from lowrank_la.factor._matrix import Matrix
 
+CLAIM = "|values_i - an eigenvalue of A| <= residuals_i <= bound, for every i"
 NOISE = 50  # roundoff units of the longest product: what is left of a block below it is rounding error
+ROUNDING = 10  # roundoff units times sqrt(n): errors of products
+
+
+@dataclass(frozen=True, repr=False)
+class LanczosResult(Result):
+    """A Q = Q T + beta_k q e_k^H for a tridiagonal T with diagonal alpha and off-diagonal beta.
+
+    Attributes
+    ----------
+    alpha : array (k,), real
+        Diagonal of T.
+    beta : array (k,), real
+        Off-diagonal of T, beta >= 0; the last entry is the length of what comes next.
+    Q : array (n, k) or None
+        Orthonormal basis of the Krylov space; None if it was not kept.
+    values : array (k,), real
+        Ritz values, the eigenvalues of T, descending.
+    weights : array (k,), real
+        Weights of the Gauss quadrature at these nodes: x^H f(A) x ~ ||x||^2 sum weights f(values) for the start x.
+    residuals : array (k,), real
+        ||A u_i - values_i u_i||_2 for the Ritz vectors u_i.
+    invariant : bool
+        Whether the space is invariant, so that the Ritz values are eigenvalues; k is then smaller than asked if
+        there was no more to find.
+    certificate : Certificate
+        Bounds the residuals.
+    """
+
+    alpha: Array
+    beta: Array
+    Q: Array | None
+    values: Array
+    weights: Array
+    residuals: Array
+    invariant: bool
+    certificate: Certificate
+
+
+def lanczos(
+    A: Any,
+    k: int,
+    *,
+    start: Array | None = None,
+    reorthogonalize: bool = True,
+    like: Array | None = None,
+    rng: _random.RNG = None,
+) -> LanczosResult:
+    """Tridiagonalize a Hermitian matrix on the Krylov space of one vector.
+
+    Parameters
+    ----------
+    A : array (n, n), sparse matrix, linear operator, row blocks, or function
+        Symmetric or Hermitian. A function A(X) multiplies and needs `like`.
+    k : int, 1 <= k <= n
+        Steps, each of one product.
+    start : array (n,), optional
+        First vector, of any length but zero; Gaussian by default.
+    reorthogonalize : bool
+        False keeps three vectors instead of k. Q is then None, and eigenvalues that have converged
+        may appear more than once; the weights stay good for quadrature.
+    like : array (n,), optional
+        For a function: gives the order, the namespace, device and dtype of the X it takes, of shape (n, 1).
+    rng : None, int or numpy.random.Generator
+        An int gives the same start on every backend.
+
+    Returns
+    -------
+    LanczosResult
+        alpha, beta, Q, values, weights, residuals, invariant and certificate.
+
+    Raises
+    ------
+    ValueError
+        A is not square, is empty, not finite, or products show that it is not Hermitian; start is zero or
+        does not fit; or k is out of range.
+    TypeError
+        A is no matrix, or an argument has the wrong type.
+
+    Notes
+    -----
+    Cost: k products and, with reorthogonalization, 8 n k^2 flops and k vectors of memory; every vector
+    is orthogonalized twice against all others, so that Q is orthonormal to working precision.
+    Certificate: for a Hermitian A and a unit vector u some eigenvalue lies within ||A u - t u||_2 of t;
+    rounding errors are added. Without reorthogonalization nothing is promised (bound inf), although
+    the residuals are still good guides [2]_.
+
+    References
+    ----------
+    .. [1] Lanczos, An iteration method for the solution of the eigenvalue problem of linear differential
+       and integral operators, J. Res. Natl. Bur. Stand. 45, 1950.
+    .. [2] Paige, Accuracy and effectiveness of the Lanczos algorithm for the symmetric eigenproblem,
+       Linear Algebra Appl. 34, 1980.
+    .. [3] Golub and Meurant, Matrices, Moments and Quadrature, Princeton, 2010. The weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lowrank_la.factor import lanczos
+    >>> A = np.diag(np.append(np.arange(99.0), 200))
+    >>> result = lanczos(A, 15, rng=0)
+    >>> bool(abs(result.values[0] - 200) <= result.residuals[0] < 1e-3)
+    True
+    >>> result = lanczos(A, 5, start=np.eye(100)[3])
+    >>> result.invariant, float(result.values[0])
+    (True, 3.0)
+    """
+    name = "lanczos"
+    matrix = _square.enter(name, A, like)
+    k = _checks.integer(name, "k", k, 1, matrix.shape[0])
+    seed = _random.seed_of(name, rng)
+    first = _first_vector(name, matrix, start, seed)
+    if not reorthogonalize:
+        T = tridiagonal(matrix, first, k)
+        _square.check_hermitian(name, matrix, T.skewness)
+        return _short_answer(matrix, T)
+    krylov = block_lanczos(matrix.times, first, k)
+    _square.check_hermitian(name, matrix, krylov.skewness)
+    return _full_answer(matrix, krylov, first)
+
+
+def _first_vector(function: str, matrix: Matrix, start: Array | None, seed: int) -> Array:
+    """Return the start as an (n, 1) array of length 1.
+
+    Raises
+    ------
+    ValueError
+        It is zero, not finite, or does not fit.
+    """
+    n, xp = matrix.shape[0], matrix.xp
+    if start is None:
+        x = _probes.gaussian(matrix.like, n, 1, seed, "lanczos: start")[:, 0]
+    else:
+        x = xp.astype(_arrays.beside(function, "start", start, matrix.like), matrix.dtype)
+        _checks.finite(function, "start", _checks.shape(function, "start", x, (n,)))
+    largest = float(xp.max(xp.abs(x)))
+    if largest == 0.0:
+        raise ValueError(f"{function}: start must not be zero; got {n} zeros")
+    x = x / largest
+    return (x / xp.linalg.vector_norm(x))[:, None]
+
+
+def _full_answer(matrix: Matrix, krylov: Krylov, first: Array) -> LanczosResult:
+    """Turn the basis so that it begins with the start and couples with positive numbers."""
+    xp = matrix.xp
+    T, m = (krylov.T + krylov.T.conj().T) / 2, krylov.T.shape[0]
+    turn = complex(_arrays.to_numpy(_adjoint_times(krylov.rows[:1, :], first))[0, 0])
+    turns = np.cumprod(_phase(np.concatenate([[turn], np.diagonal(T, -1)])))
+    turns = turns if np.iscomplexobj(T) else turns.real
+    rows = krylov.rows * xp.astype(_arrays.from_numpy(turns, krylov.rows), matrix.dtype)[:, None]
+    beta = np.concatenate([np.abs(np.diagonal(T, -1)), [np.linalg.norm(krylov.C)]])
+    values, vectors = krylov.ritz
+    numbers = np.diagonal(T).real, beta, values[::-1], np.abs(vectors[0, ::-1]) ** 2, krylov.residuals[::-1]
+    slack = ROUNDING * matrix.shape[0] ** 0.5 * matrix.roundoff * krylov.size
+    certificate = Certificate(CLAIM, float(np.max(krylov.residuals)) + slack, 1.0, "residual")
+    alpha, beta, values, weights, residuals = (_real(matrix, part) for part in numbers)
+    Q = matrix.door.leave(rows.T)
+    return LanczosResult(alpha, beta, Q, values, weights, residuals, krylov.finished or m == matrix.shape[0], certificate)
+
+
+def _short_answer(matrix: Matrix, T: Tridiagonal) -> LanczosResult:
+    steps = int(np.argmax(T.beta[:, 0] == 0)) + 1 if (T.beta[:, 0] == 0).any() else T.beta.shape[0]
+    T = Tridiagonal(T.alpha[:steps], T.beta[:steps], T.skewness)
+    values, vectors = T.ritz
+    residuals = T.beta[-1, 0] * np.abs(vectors[0, -1, ::-1])
+    numbers = T.alpha[:, 0], T.beta[:, 0], values[0, ::-1], vectors[0, 0, ::-1] ** 2, residuals
+    alpha, beta, values, weights, residuals = (_real(matrix, part) for part in numbers)
+    certificate = Certificate(CLAIM, np.inf, 1.0, "none")
+    return LanczosResult(alpha, beta, None, values, weights, residuals, bool(T.beta[-1, 0] == 0), certificate)
+
+
+def _phase(x: np.ndarray) -> np.ndarray:
+    size = np.abs(x)
+    return np.where(size > 0, x, 1) / np.where(size > 0, size, 1)
+
+
+def _real(matrix: Matrix, x: np.ndarray) -> Array:
+    xp = matrix.xp
+    return matrix.door.leave(xp.astype(_arrays.from_numpy(np.ascontiguousarray(x), matrix.like), matrix.door.real_dtype))
+
+
+@dataclass(frozen=True)
+class Tridiagonal:
+    """Lanczos matrices of p starts: alpha and beta of shape (k, p), zero where a space became invariant."""
+
+    alpha: np.ndarray
+    beta: np.ndarray
+    skewness: float
+
+    @cached_property
+    def ritz(self) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues (p, k), ascending, and eigenvectors (p, k, k)."""
+        k, p = self.alpha.shape
+        T = np.zeros((p, k, k))
+        i = np.arange(k)
+        T[:, i, i] = self.alpha.T
+        T[:, i[1:], i[:-1]] = self.beta[:-1].T  # eigh reads the lower triangle
+        values, vectors = np.linalg.eigh(T)
+        return values, vectors
+
+
+def tridiagonal(matrix: Matrix, X: Array, steps: int) -> Tridiagonal:
+    """Run Lanczos without reorthogonalization for all columns of X, of length 1, at once."""
+    xp, p = matrix.xp, X.shape[1]
+    alpha, beta = np.zeros((steps, p)), np.zeros((steps, p))
+    before, length = xp.zeros_like(X), xp.zeros((p,), dtype=matrix.door.real_dtype, device=X.device)
+    size = skew = 0.0
+    for j in range(steps):
+        W = matrix.times(X)
+        size = max(size, float(xp.max(xp.linalg.vector_norm(W, axis=0))))
+        skew = max(skew, float(xp.max(xp.abs(xp.vecdot(before, W, axis=-2) - length))))
+        W = W - before * length
+        diagonal = xp.vecdot(X, W, axis=-2)
+        W = W - X * diagonal
+        length = xp.linalg.vector_norm(W, axis=0)
+        goes_on = length > NOISE * matrix.roundoff * size
+        length = xp.where(goes_on, length, xp.zeros_like(length))
+        alpha[j], beta[j] = np.real(_arrays.to_numpy(diagonal)), _arrays.to_numpy(length)
+        before, X = X, xp.where(goes_on, W, xp.zeros_like(W)) / xp.where(goes_on, length, xp.ones_like(length))
+    return Tridiagonal(alpha, beta, skew / size if size else 0.0)
 
 
 @dataclass(frozen=True)

@@ -371,7 +371,7 @@ def _nystrom_error(matrix: Matrix, U: Array, s: Array, trace: float | None, G: A
     xp = matrix.xp
     captured = _arrays.adjoint_of(xp, U) @ G
     is_complex = xp.isdtype(G.dtype, "complex floating")
-    products = xp.vecdot(G, AG, axis=0)
+    products = xp.vecdot(G, AG, axis=-2)
     energies = (xp.real(products) if is_complex else products) - xp.sum(xp.abs(captured) ** 2 * s[:, None], axis=0)
     total = max(_total(energies), 0.0)
     return total / PROBES, total / _least_energy(is_complex, delta)
