@@ -8,13 +8,15 @@ views. A product with a block of rows reads them once, and `gram_times` is one p
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from lowrank_la import _arrays, _checks, kernels
 from lowrank_la._arrays import Array, Door, Namespace
+from lowrank_la.factor._dense import wide
+from lowrank_la.sketching import SparseSign
 
 TINY = 1e-280  # squares below it have lost digits
 MUCH_CANCELLATION = 100  # a centred norm this much below the norm of A is summed again, entry by entry
@@ -37,11 +39,14 @@ class Matrix(ABC):
         ||A||_F^2, in float64; None for a linear operator, whose entries nobody sees.
     squared_scale : float or None
         The sum whose rounding errors `squared_norm` carries: larger than it after centring.
+    dense : bool
+        Whether A is an array of all its entries.
     """
 
     shape: tuple[int, int]
     door: Door
     like: Array
+    dense: bool = False
     passes: int = 0
     squared_norm: float | None = None
     squared_scale: float | None = None
@@ -75,6 +80,25 @@ class Matrix(ABC):
         """Return A^H (A X)."""
         return self.adjoint_times(self.times(X))
 
+    def wide_times(self, X: Array) -> Array:
+        """Return A X for X in float64 or complex128, computed in that precision where the entries of A are at hand."""
+        return wide(self.times(self.xp.astype(X, self.dtype, copy=False)))
+
+    def wide_adjoint_times(self, Y: Array) -> Array:
+        """Return A^H Y, as precise as `wide_times`."""
+        return wide(self.adjoint_times(self.xp.astype(Y, self.dtype, copy=False)))
+
+    def sketch(self, height: int, seed: int) -> Array:
+        """Return S A for a sparse-sign matrix S of so many rows."""
+        S = SparseSign(height, self.shape[0], rng=seed)
+        columns = S.adjoint(self.xp.eye(S.shape[0], dtype=self.dtype, device=self.like.device))
+        return _adjoint(self.adjoint_times(columns[:, :height]))
+
+    @property
+    def entries(self) -> Array:
+        """A as one dense array, which centring copies; only where `dense`."""
+        raise NotImplementedError
+
     def blocks(self) -> Iterator[tuple[int, Array]]:
         """Yield (first row, dense or sparse block) over all rows, in one pass; not for linear operators."""
         raise NotImplementedError
@@ -84,6 +108,8 @@ class Matrix(ABC):
 
 
 class _Dense(Matrix):
+    dense = True
+
     def __init__(self, function: str, name: str, A: Array) -> None:
         door, [A] = _arrays.enter(function, **{name: A})
         _checks.ndim(function, name, A, 2)
@@ -98,6 +124,24 @@ class _Dense(Matrix):
     def adjoint_times(self, Y: Array) -> Array:
         self.passes += 1
         return _arrays.adjoint_of(self.xp, self.A) @ Y
+
+    def wide_times(self, X: Array) -> Array:
+        if X.dtype == self.dtype:
+            return self.times(X)
+        return self.xp.concat([wide(block) @ X for _, block in self.blocks()], axis=0)
+
+    def wide_adjoint_times(self, Y: Array) -> Array:
+        if Y.dtype == self.dtype:
+            return self.adjoint_times(Y)
+        return _total(_adjoint(wide(block)) @ Y[offset : offset + block.shape[0], :] for offset, block in self.blocks())
+
+    def sketch(self, height: int, seed: int) -> Array:
+        self.passes += 1
+        return SparseSign(height, self.shape[0], rng=seed).apply(self.A)[:height, :]
+
+    @property
+    def entries(self) -> Array:
+        return self.A
 
     def blocks(self) -> Iterator[tuple[int, Array]]:
         self.passes += 1
@@ -122,6 +166,18 @@ class _Sparse(Matrix):
     def adjoint_times(self, Y: Array) -> Array:
         self.passes += 1
         return self.A.conj().T @ Y
+
+    def wide_times(self, X: Array) -> Array:
+        self.passes += 1
+        return self.A.astype(X.dtype, copy=False) @ X
+
+    def wide_adjoint_times(self, Y: Array) -> Array:
+        self.passes += 1
+        return self.A.astype(Y.dtype, copy=False).conj().T @ Y
+
+    def sketch(self, height: int, seed: int) -> Array:
+        self.passes += 1
+        return SparseSign(height, self.shape[0], rng=seed).apply(self.A)[:height, :]
 
     def blocks(self) -> Iterator[tuple[int, Array]]:
         self.passes += 1
@@ -193,22 +249,25 @@ class _Blocks(Matrix):
         return self.xp.concat([block @ X for _, block in self.blocks()], axis=0)
 
     def adjoint_times(self, Y: Array) -> Array:
-        return self._sum(lambda offset, block: _adjoint(block) @ Y[offset : offset + block.shape[0], :])
+        return _total(_adjoint(block) @ Y[offset : offset + block.shape[0], :] for offset, block in self.blocks())
+
+    def wide_times(self, X: Array) -> Array:
+        return self.xp.concat([_wide_block(block) @ X for _, block in self.blocks()], axis=0)
+
+    def wide_adjoint_times(self, Y: Array) -> Array:
+        return _total(_adjoint(_wide_block(block)) @ Y[offset : offset + block.shape[0], :] for offset, block in self.blocks())
 
     def gram_times(self, X: Array) -> Array:
-        return self._sum(lambda _, block: _adjoint(block) @ (block @ X))
+        return _total(_adjoint(block) @ (block @ X) for _, block in self.blocks())
 
     def centred_gram_times(self, X: Array, row: Array) -> tuple[Array, Array]:
         """A^H W and the column sums of W for W = A X - 1 row, in one pass."""
-        both = self._sum(lambda _, block: _with_sums(block, block @ X - row[None, :]))
+        both = _total(_with_sums(block, block @ X - row[None, :]) for _, block in self.blocks())
         return both[:-1, :], both[-1, :]
 
-    def _sum(self, part: Callable[[int, Array], Array]) -> Array:
-        total = None
-        for offset, block in self.blocks():
-            term = part(offset, block)
-            total = term if total is None else total + term
-        return total
+    def sketch(self, height: int, seed: int) -> Array:
+        S = SparseSign(height, self.shape[0], rng=seed)
+        return _total(S.apply(block, row_offset=offset) for offset, block in self.blocks())[:height, :]
 
 
 class _Adjoint(Matrix):
@@ -216,7 +275,7 @@ class _Adjoint(Matrix):
         self.matrix = matrix
         n, d = matrix.shape
         self._adopt(matrix.door, matrix.like, (d, n))
-        self.squared_norm, self.squared_scale = matrix.squared_norm, matrix.squared_scale
+        self.dense, self.squared_norm, self.squared_scale = matrix.dense, matrix.squared_norm, matrix.squared_scale
 
     @property
     def passes(self) -> int:  # type: ignore[override]
@@ -232,6 +291,19 @@ class _Adjoint(Matrix):
     def adjoint_times(self, Y: Array) -> Array:
         return self.matrix.times(Y)
 
+    def wide_times(self, X: Array) -> Array:
+        return self.matrix.wide_adjoint_times(X)
+
+    def wide_adjoint_times(self, Y: Array) -> Array:
+        return self.matrix.wide_times(Y)
+
+    @property
+    def entries(self) -> Array:
+        return _adjoint(self.matrix.entries)
+
+    def blocks(self) -> Iterator[tuple[int, Array]]:
+        return _arrays.row_blocks(self.entries)
+
 
 class _Centred(Matrix):
     """A - 1 mean^T, which is never formed: every product is corrected by one of rank one."""
@@ -239,7 +311,7 @@ class _Centred(Matrix):
     def __init__(self, matrix: Matrix, mean: Array) -> None:
         self.matrix, self.mean = matrix, mean
         self._adopt(matrix.door, matrix.like, matrix.shape)
-        self.squared_scale = matrix.squared_norm
+        self.dense, self.squared_scale = matrix.dense, matrix.squared_norm
         if matrix.squared_norm is not None:
             energy = matrix.squared_norm - self.shape[0] * kernels.energy.squared_norm(mean)
             if energy < matrix.squared_norm / MUCH_CANCELLATION:
@@ -252,6 +324,20 @@ class _Centred(Matrix):
 
     def times(self, X: Array) -> Array:
         return self.matrix.times(X) - self._row(X)[None, :]
+
+    def wide_times(self, X: Array) -> Array:
+        return self.matrix.wide_times(X) - (wide(self.mean)[None, :] @ X)
+
+    def wide_adjoint_times(self, Y: Array) -> Array:
+        return self.matrix.wide_adjoint_times(Y) - _adjoint(wide(self.mean)[None, :]) * self.xp.sum(Y, axis=0)[None, :]
+
+    def sketch(self, height: int, seed: int) -> Array:
+        ones = self.xp.ones((self.shape[0], 1), dtype=self.dtype, device=self.like.device)
+        return self.matrix.sketch(height, seed) - SparseSign(height, self.shape[0], rng=seed).apply(ones)[:height, :] * self.mean[None, :]
+
+    @property
+    def entries(self) -> Array:
+        return self.matrix.entries - self.mean[None, :]
 
     def adjoint_times(self, Y: Array) -> Array:
         return self._centre(self.matrix.adjoint_times(Y), self.xp.sum(Y, axis=0))
@@ -298,6 +384,21 @@ def centred(matrix: Matrix) -> tuple[Matrix, Array]:
     total = matrix.adjoint_times(ones)[:, 0]
     mean = (matrix.xp.conj(total) if matrix.xp.isdtype(matrix.dtype, "complex floating") else total) / matrix.shape[0]
     return _Centred(matrix, mean), mean
+
+
+def _total(terms: Iterable[Array]) -> Array:
+    """Add up in place; there is at least one."""
+    terms = iter(terms)
+    total = next(terms)
+    for term in terms:
+        total += term
+    return total
+
+
+def _wide_block(block: Any) -> Any:
+    if _arrays.is_sparse(block):
+        return block.astype(np.result_type(block.dtype, np.float64), copy=False)
+    return wide(block)
 
 
 def _adjoint(block: Any) -> Any:

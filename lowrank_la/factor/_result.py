@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
@@ -21,8 +22,8 @@ class SVDResult(Result):
         Singular values, descending.
     V : array (d, k)
         Right singular vectors.
-    error : float
-        ||A - U diag(s) V^H||_F, or an estimate where the certificate says so.
+    error : float, or array (b,) for a batch
+        ||A - U diag(s) V^H||_F; an estimate for linear operators.
     residuals : array (k,), real, or None
         ||A^H u_i - s_i v_i||_2: a singular value of A lies within this distance of s_i.
     passes : int
@@ -35,18 +36,26 @@ class SVDResult(Result):
         Whether the tolerance was reached; True if none was given.
     certificate : Certificate or None
         Bounds the error; None if it was not wanted.
+    mean : array (d,) or None
+        Means of the columns, if A was centred: U diag(s) V^H approximates A - mean.
+
+    Notes
+    -----
+    For a batch of b matrices every array has a leading axis of length b, and the
+    certificate holds for each of them.
     """
 
     U: Array
     s: Array
     V: Array
-    error: float
+    error: Any
     residuals: Array | None
     passes: int
     n_iter: int
     method: str
     converged: bool
     certificate: Certificate | None
+    mean: Array | None = None
 
     @property
     def rank(self) -> int:
@@ -55,4 +64,4 @@ class SVDResult(Result):
 
     def to_dense(self) -> Array:
         """Form U diag(s) V^H."""
-        return (self.U * self.s) @ _arrays.adjoint_of(_arrays.namespace(self.V), self.V)
+        return (self.U * self.s[..., None, :]) @ _arrays.adjoint_of(_arrays.namespace(self.V), self.V)
