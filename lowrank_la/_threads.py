@@ -85,6 +85,24 @@ def serial_blas() -> Iterator[None]:
                 _undo.close()
 
 
+@contextmanager
+def serial_kernels() -> Iterator[None]:
+    """Keep compiled kernels on the calling thread: to wake others costs more than small problems take, most of all on a busy machine.
+
+    Yields
+    ------
+    None
+    """
+    import numba
+
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(threads)
+
+
 @functools.cache
 def _blas(with_scipy: bool) -> Any:
     """Find the BLAS libraries that are loaded, which takes milliseconds; SciPy brings one of its own."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,8 @@ from lowrank_la.regression._precondition import precondition
 from lowrank_la.regression._wide import solve_wide
 
 CLAIM = "max_i |x_i - x*_i| <= bound"
+SERIAL = 1 << 17  # entries of A up to which a second thread gains nothing
+THREADED = 1 << 20  # entries of A from which a QR gains more from threads of BLAS than the kernels after it lose
 
 
 @dataclass(frozen=True, repr=False)
@@ -207,17 +211,24 @@ def sketch_lstsq(
         _check_small(entry)
         outcome, rank = solve_wide(entry, plan, tol, certificate)
         return _answer(entry, rank, plan, outcome, tol)
-    with _threads.serial_blas() if _all_in_kernels(entry, plan) else nullcontext():
+    with _threads_for(entry, plan):
         entry, Y, Z = _sketched(entry, plan)
         scene = Scene(entry.problem, precondition(Y, Z, entry.roundoff), entry.norms_b(), fine=certificate)
         outcome = solve(scene, plan, tol, certificate, Y, Z)
     return _answer(entry, scene.basis.rank, plan, outcome, tol)
 
 
-def _all_in_kernels(entry: Entry, plan: Plan) -> bool:
-    """Say whether compiled kernels do all that is large, so that BLAS needs one thread only."""
-    real = entry.door.xp.isdtype(entry.door.dtype, "real floating")
-    return real and plan.S is not None and entry.kind != "operator" and _arrays.engine_of(entry.problem.like) == "cpu"
+@contextmanager
+def _threads_for(entry: Entry, plan: Plan) -> Iterator[None]:
+    """Leave BLAS one thread where compiled kernels do all that is large, and these one thread where nothing is."""
+    size, real = math.prod(entry.shape), entry.door.xp.isdtype(entry.door.dtype, "real floating")
+    compiled = real and entry.kind != "operator" and _arrays.engine_of(entry.problem.like) == "cpu"
+    with ExitStack() as stack:
+        if compiled and (plan.S is not None or size < THREADED):
+            stack.enter_context(_threads.serial_blas())
+        if compiled and size < SERIAL:
+            stack.enter_context(_threads.serial_kernels())
+        yield
 
 
 def _sketched(entry: Entry, plan: Plan) -> tuple[Entry, Array, Array]:

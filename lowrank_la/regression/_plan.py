@@ -22,7 +22,8 @@ KINDS = {
 SKETCHES = ("auto", *KINDS)
 DENSE_KINDS = ("gaussian", "bgp", "srht", "srdct")  # whose errors follow Student's law (nearly)
 
-SMALL = 1 << 18  # entries of A up to which LAPACK is as fast
+SMALL = 1 << 15  # entries of a dense tall A up to which LAPACK is as fast
+SMALL_OTHER = 1 << 18  # the same for other kinds of A, and for wide ones
 GATHERED = 1 << 27  # entries up to which a sparse, blocked or implicit A may be made dense
 SIGNS = 4  # in each column of a sparse-sign sketch: as good as 8 with so many rows, also on coherent data, and faster
 MANY = 640  # columns from which A^H A costs more than forty passes over A
@@ -91,7 +92,7 @@ def make_plan(entry: Entry, method: str, kind: str, rows: int | None, eps: float
 def _wide_plan(entry: Entry, method: str, kind: str, rows: int | None, delta: float, seed: int) -> Plan:
     """Sketch A^H if it is tall enough; every iterative method is the same one here."""
     n, d = entry.shape
-    small = (d < 4 * n or n * d < SMALL) and n * d <= GATHERED
+    small = (d < 4 * n or n * d < SMALL_OTHER) and n * d <= GATHERED
     height = 4 * n + 64 if rows is None else _checks.integer(NAME, "sketch_rows", rows, n + 1, max(d, n + 1))
     if method == "direct" or (method == "auto" and small) or (height >= d and n * d <= GATHERED):
         return Plan("direct", kind, None, delta, False)
@@ -108,7 +109,8 @@ def _choose(entry: Entry, eps: float | None) -> str:
     n, d = entry.shape
     if eps is not None or entry.kind == "stream":
         return "solve"
-    if (n < 4 * d or n * d < SMALL) and n * d <= GATHERED:
+    small = SMALL if entry.kind == "dense" else SMALL_OTHER
+    if (n < 4 * d or n * d < small) and n * d <= GATHERED:
         return "direct"
     if entry.kind == "blocks":
         return "cholqr"  # the fewest passes
