@@ -6,11 +6,13 @@ from lowrank_la.factor._factored import Factored
 from lowrank_la.factor._interpolative import InterpolativeResult, interpolative
 from lowrank_la.factor._lanczos import LanczosResult, lanczos
 from lowrank_la.factor._orth import orth
+from lowrank_la.factor._polar import PolarResult, polar
 from lowrank_la.factor._psd import EighResult, eigsh_psd, nystrom_psd
 from lowrank_la.factor._regression import ReducedRankResult, reduced_rank_regression
 from lowrank_la.factor._result import SVDResult
 from lowrank_la.factor._rpcholesky import RPCholeskyResult, rpcholesky
 from lowrank_la.factor._svd import svd
+from lowrank_la.factor._trace import TraceResult, trace
 from lowrank_la.factor._weighted import WeightedSVDResult, weighted_svd
 
 __all__ = [
@@ -20,9 +22,11 @@ __all__ = [
     "Factored",
     "InterpolativeResult",
     "LanczosResult",
+    "PolarResult",
     "RPCholeskyResult",
     "ReducedRankResult",
     "SVDResult",
+    "TraceResult",
     "WeightedSVDResult",
     "column_subset",
     "cur",
@@ -31,8 +35,10 @@ __all__ = [
     "lanczos",
     "nystrom_psd",
     "orth",
+    "polar",
     "reduced_rank_regression",
     "rpcholesky",
     "svd",
+    "trace",
     "weighted_svd",
 ]
