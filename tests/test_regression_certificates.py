@@ -122,6 +122,15 @@ def test_sparse_and_blocked_data_have_equal_certificates():
         assert result.certificate.bound < 1e-11
 
 
+def test_the_deterministic_bound_reaches_condition_1e12():
+    A, b = oracles.problem(3000, 40, cond=1e12, noise=1e-3, seed=1)
+    exact = oracles.solve(A, b)
+    result = sketch_lstsq(A, b, method="cholqr", rng=0)
+    assert result.certificate.method == "L2"
+    assert (abs(result.x - exact) <= result.x_bound).all()
+    assert result.certificate.bound < 0.1 * abs(exact).max()
+
+
 def test_many_columns_with_a_float32_gram_matrix():
     """Columns of b that are solved at different speeds: noise, none, zero, and a large one."""
     rng = np.random.default_rng(0)

@@ -23,7 +23,7 @@ ROWS = _tile.ROWS
 WIDTH = _tile.VECTORS * _tile.lanes_of(np.float64)  # columns of a panel
 WIDTH32 = _tile.VECTORS * _tile.lanes_of(np.float32)
 AHEAD = 256  # columns up to which the next tile finds room in the second-level cache beside this one
-FLUSH = 32  # tiles that a float32 sum may gather before it joins the float64 sum
+FLUSH = 16  # tiles that a float32 sum may gather before it joins the float64 sum
 
 _add, _add_half = _tile.outer(), _tile.outer(vectors=1)
 _put, _put_half = _tile.outer(add=False), _tile.outer(vectors=1, add=False)

@@ -141,7 +141,8 @@ class Gram:
     R : array (rank, rank), upper triangular
         R^H R is the Gram matrix of the scaled columns of A.
     least, most : float
-        Bounds on the eigenvalues of M; least is not positive where rounding hides M.
+        Bounds on the eigenvalues of M, by way of the singular values of A P, which rounding of A P moves by at
+        most the norm of its error; least is 0 where rounding hides M.
     slack : float
         Bound on ||G - M||_2.
     """
@@ -171,8 +172,8 @@ def gram(scene: Scene, fast: bool) -> tuple[Gram | None, Array]:
     R = Lh @ basis.R
     tile = gamma(d + 4) * float(xp.linalg.vector_norm(1.01 * lengths(R) @ xp.abs(scene.P)))
     sums = scene.problem.rows.fast_rounding() if fast else gamma(n + 4 * d + 8)
-    slack = 2 * math.sqrt(trace) * tile + tile**2 + sums * trace
-    return Gram(Lh, R, float(eigenvalues[0]) - slack, float(eigenvalues[-1]) + slack, slack), C
+    low, high = math.sqrt(max(0.0, float(eigenvalues[0]) - sums * trace)), math.sqrt(float(eigenvalues[-1]) + sums * trace)
+    return Gram(Lh, R, max(0.0, low - tile) ** 2, (high + tile) ** 2, sums * trace + (2 * high + tile) * tile), C
 
 
 @dataclass(frozen=True)
@@ -205,8 +206,7 @@ def step(scene: Scene, gram: Gram, at: Iterate) -> Step:
     h_error = _slope_error(scene, g_error)
     y = gram.solve(scene.slope(at.g))
     size = xp.linalg.vector_norm(y, axis=0)
-    least = max(gram.least, 0.0)
-    spread = (gram.slack * size + h_error) / least if least > 0 else xp.full_like(size, math.inf)
+    spread = (gram.slack * size + h_error) / gram.least if gram.least > 0 else xp.full_like(size, math.inf)
     spread = spread + gamma(6 * d + 8) * size
     X = at.X + scene.basis.P @ y
     x = xp.abs(scene.basis.kept(X)) / c
