@@ -330,32 +330,70 @@ def lanewise(rows: int = 4, columns: int = 4, lanes: int | None = None) -> Calla
 
 
 def hadamard(levels: int, lanes: int | None = None) -> Callable[..., None]:
-    """Build `mix(count, a, ia, sa)`, Walsh-Hadamard transforms of length 2**levels.
+    """Build `mix(count, a, ia, sa, b, ib, sb)`, Walsh-Hadamard transforms of length 2**levels from a to b.
 
-    For each of `count` vectors of columns, the intrinsic replaces the 2**levels rows of a
-    that start at a[ia] and lie sa apart by their sums and differences, without scaling.
+    For each of `count` vectors of columns, the last ones first, the intrinsic reads the
+    2**levels rows that start at a[ia] and lie sa apart, and writes their sums and differences,
+    without scaling, to rows of b, the upper ones first. a and b may be one. Where rows of b
+    are closer than their vectors, what a vector writes beyond its row is overwritten by the
+    next row, except after the last one.
     """
 
     @intrinsic
-    def mix(typingctx, count, a, ia, sa):  # type: ignore[no-untyped-def]
+    def mix(typingctx, count, a, ia, sa, b, ib, sb):  # type: ignore[no-untyped-def]
         wide = lanes or lanes_of(str(a.dtype))
-        signature = types.void(types.intp, a, types.intp, types.intp)
+        signature = types.void(types.intp, a, *[types.intp] * 2, b, *[types.intp] * 2)
 
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
-            count, _, ia, sa = values
-            A = Memory(context, builder, signature.args[1], values[1], wide)
-            rows = [builder.add(ia, _mul(builder, sa, i, 0)) for i in range(1 << levels)]
+            count, _, ia, sa, _, ib, sb = values
+            A, B = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4))
+            last = builder.sub(count, integer(1))
 
             def step(k, _):  # type: ignore[no-untyped-def]
-                at = builder.mul(k, integer(wide))
-                x = [A.load(builder.add(row, at)) for row in rows]
+                at = builder.mul(builder.sub(last, k), integer(wide))
+                x = [A.load(builder.add(builder.add(ia, at), _mul(builder, sa, i, 0))) for i in range(1 << levels)]
                 for bit in range(levels):
                     pairs = [i for i in range(len(x)) if not i >> bit & 1]
                     for i in pairs:
                         j = i | 1 << bit
                         x[i], x[j] = builder.fadd(x[i], x[j]), builder.fsub(x[i], x[j])
-                for value, row in zip(x, rows, strict=True):
-                    A.store(value, builder.add(row, at))
+                for i, value in enumerate(x):
+                    B.store(value, builder.add(builder.add(ib, at), _mul(builder, sb, i, 0)))
+                return []
+
+            loop(builder, count, [], step)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return mix
+
+
+def hadamard_lanes(distance: int, lanes: int | None = None) -> Callable[..., None]:
+    """Build `mix(count, a, ia, b, ib)`, Walsh-Hadamard transforms inside each of `count` vectors from a[ia] on, to b[ib] on.
+
+    The numbers that are combined lie `distance` apart, then twice that, up to half a vector.
+    """
+
+    @intrinsic
+    def mix(typingctx, count, a, ia, b, ib):  # type: ignore[no-untyped-def]
+        wide = lanes or lanes_of(str(a.dtype))
+        signature = types.void(types.intp, a, types.intp, b, types.intp)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            count, _, ia, _, ib = values
+            A, B = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 3))
+
+            def step(k, _):  # type: ignore[no-untyped-def]
+                at = builder.mul(k, integer(wide))
+                x = A.load(builder.add(ia, at))
+                apart = distance
+                while apart < wide:
+                    other = ir.Constant(ir.VectorType(ir.IntType(32), wide), [v ^ apart for v in range(wide)])
+                    signs = ir.Constant(A.vector, [A.scalar(-1.0 if v & apart else 1.0) for v in range(wide)])
+                    x = _fma(builder, x, signs, builder.shuffle_vector(x, x, other))
+                    apart *= 2
+                B.store(x, builder.add(ib, at))
                 return []
 
             loop(builder, count, [], step)

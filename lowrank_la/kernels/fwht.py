@@ -1,9 +1,11 @@
 """Fast Walsh-Hadamard transform along any axis.
 
-A transform of 2^k rows runs in passes of at most 10 levels. A pass copies 2^m rows at
-equal distances and a panel of columns to a scratch tile in the second-level cache,
-transforms it there by radix 8 in registers, and copies it back. Where rows are short,
-the last levels run on the transposed tile, so that vectors stay full.
+A transform of 2^k rows runs in passes, of 11 or 12 levels on neighbouring rows and 9 or
+fewer on rows far apart. The first sweep of a pass reads 2^m rows at equal distances and a
+panel of columns into a scratch tile in the second-level cache, sweeps of radix 8 in
+registers transform it there, and the last one writes it back. Rows that are no whole
+vectors are read and written as vectors that overlap, or transformed inside a vector, for
+as many levels as make their multiples whole.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ from lowrank_la._arrays import Array
 from lowrank_la.kernels import _tile
 from lowrank_la.kernels._engine import Kernel
 
-_LEVELS = 10  # of one pass
-_TILE_BYTES = 1 << 19
-_WIDE = 1  # vectors in a row that needs no transposition
-_ROW_LANES = 8  # vectors in a row of a tile
+_FIRST_LEVELS = 11  # of the first pass, one more where rows are short
+_LEVELS = 9  # of the others
+_TILE_BYTES = 1 << 18
+_ROW_VECTORS = 8  # in a row of a tile, at least; shorter rows are joined
 _AHEAD = 8  # rows from memory that are asked for early
+_NEAR = 4096  # bytes between rows; 8 that are farther apart compete for the same lines of the cache: copy them one by one
 _CUDA_LEVELS, _CUDA_TILE, _CUDA_THREADS = 9, 4096, 256
 _CHUNKS = 64  # shares of the work, whatever the number of threads
 
@@ -51,30 +54,42 @@ def cpu(A: np.ndarray, axis: int, overwrite: bool) -> np.ndarray:
     if source.size == 0 or n == 1:
         target[:] = source
         return out
-    k = n.bit_length() - 1
-    passes = -(-k // _LEVELS)
-    low = 0
-    for p in range(passes):
-        levels = k * (p + 1) // passes - low
+    k, low = n.bit_length() - 1, 0
+    first = min(k, _FIRST_LEVELS + _is_narrow(after, real))
+    for levels in (first, *_split(k - first)):
         _pass(source, target, before << (k - low - levels), levels, after << low)
         source, low = target, low + levels
     return out
+
+
+def _split(levels: int) -> list[int]:
+    """Share levels between as few passes as they need."""
+    passes = -(-levels // _LEVELS)
+    return [levels * (p + 1) // passes - levels * p // passes for p in range(passes)]
+
+
+def _is_narrow(inner: int, dtype: np.dtype) -> bool:
+    """Say whether rows of so many columns must be joined to whole vectors."""
+    lanes = _tile.lanes_of(dtype)
+    return inner % lanes > 0 and inner < _ROW_VECTORS * lanes
 
 
 def _pass(source: np.ndarray, target: np.ndarray, outer: int, levels: int, inner: int) -> None:
     """Transform the middle axis of C-ordered arrays (outer, 2**levels, inner), flat here, from source to target."""
     lanes = _tile.lanes_of(source.dtype)
     room = _TILE_BYTES // (source.itemsize << levels)  # columns of a tile
-    if inner >= _WIDE * lanes:
-        width = min(-(-inner // lanes) * lanes, max(_ROW_LANES * lanes, room // lanes * lanes))
-        _wide(source, target, outer, levels, inner, width)
+    if _is_narrow(inner, source.dtype):
+        low, inside = min(levels, lanes.bit_length() - 1), lanes % inner == 0 and lanes // inner <= 1 << levels
+        low = (lanes // inner).bit_length() - 1 if inside else low
+        _narrow(source, target, outer, levels - low, low, inner, max(1, min(outer, room // inner)), inside)
         return
-    last = min(levels, math.ceil(math.log2(_ROW_LANES * lanes / inner)))
-    _narrow(source, target, outer, levels - last, last, inner, max(1, min(outer, room // (2 * inner))))
+    width = min(-(-inner // lanes) * lanes, max(_ROW_VECTORS * lanes, room // lanes * lanes))
+    _wide(source, target, outer, levels, inner, width)
 
 
 _fetch = _tile.prefetch()
 _mix1, _mix2, _mix3, _mix4 = (_tile.hadamard(levels) for levels in (1, 2, 3, 4))
+_inside1, _inside2, _inside4, _inside8 = (_tile.hadamard_lanes(distance) for distance in (1, 2, 4, 8))
 
 
 @njit(cache=True)
@@ -92,35 +107,35 @@ def first_levels(levels):
 
 
 @njit(cache=True)
-def mix(levels, vectors, tile, row, step):
-    """Transform 2**levels rows of the tile, `step` apart, from `row` on; at most 4 levels."""
-    at, distance = row * tile.shape[1], step * tile.shape[1]
+def mix(levels, vectors, a, ia, sa, b, ib, sb):
+    """Transform 2**levels rows of so many vectors, `sa` apart in a, to rows of b; at most 4 levels."""
     if levels == 1:
-        _mix1(vectors, tile, at, distance)
+        _mix1(vectors, a, ia, sa, b, ib, sb)
     elif levels == 2:
-        _mix2(vectors, tile, at, distance)
+        _mix2(vectors, a, ia, sa, b, ib, sb)
     elif levels == 3:
-        _mix3(vectors, tile, at, distance)
+        _mix3(vectors, a, ia, sa, b, ib, sb)
     elif levels == 4:
-        _mix4(vectors, tile, at, distance)
+        _mix4(vectors, a, ia, sa, b, ib, sb)
 
 
 @njit(cache=True)
-def sweep(low, vectors, tile, row, rows):
-    """Take the 3 levels from `low` on of a transform of so many rows."""
-    for group in range(row, row + rows, 8 << low):
-        for i in range(group, group + (1 << low)):
-            mix(3, vectors, tile, i, 1 << low)
+def sweep(levels, low, vectors, tile, row, rows):
+    """Take so many levels from `low` on of a transform of so many rows of the tile."""
+    width = tile.shape[1]
+    joined = 1 << low if vectors * (_tile.VECTOR_BYTES // tile.itemsize) == width else 1  # neighbouring rows make one long row
+    for group in range(row, row + rows, 1 << (low + levels)):
+        for i in range(group, group + (1 << low), joined):
+            mix(levels, vectors * joined, tile, i * width, width << low, tile, i * width, width << low)
 
 
 @njit(cache=True)
 def transform_tile(levels, vectors, tile, row):
     """Transform 2**levels rows of the tile from `row` on."""
     first = first_levels(levels)
-    for i in range(row, row + (1 << levels), 1 << first):
-        mix(first, vectors, tile, i, 1)
+    sweep(first, 0, vectors, tile, row, 1 << levels)
     for low in range(first, levels, 3):
-        sweep(low, vectors, tile, row, 1 << levels)
+        sweep(3, low, vectors, tile, row, 1 << levels)
 
 
 @njit(parallel=True, cache=True)
@@ -136,85 +151,97 @@ def _wide(source, target, outer, levels, inner, width):
         for task in range(tasks * chunk // chunks, tasks * (chunk + 1) // chunks):
             left = task % panels * width
             w = min(width, inner - left)
-            vectors = -(-w // lanes)
             corner = task // panels * rows * inner + left
-            for group in range(0, rows, 1 << first):  # the first sweep works on rows that just came in ...
-                for i in range(group, group + (1 << first)):
-                    _fetch(source, corner + (i + _AHEAD) * inner, w)
-                    _copy(source, corner + i * inner, w, tile, i)
-                mix(first, vectors, tile, group, 1)
+            for row in range(0, rows, 1 << first):  # the first sweep works on rows that come in ...
+                _read(first, source, corner + row * inner, inner, w, tile, row)
             for low in range(first, levels - 3, 3):
-                sweep(low, vectors, tile, 0, rows)
+                sweep(3, low, -(-w // lanes), tile, 0, rows)
             step = rows >> 3 if levels > first else rows
-            for i in range(step):  # ... and the last on rows that leave at once
-                if levels > first:
-                    mix(3, vectors, tile, i, step)
-                for row in range(i, rows, step):
-                    _store(tile, row, w, target, corner + row * inner)
+            for row in range(step):  # ... and the last on rows that leave
+                _write(levels > first, tile, row, step, w, target, corner, inner)
 
 
 @njit(cache=True)
-def _copy(source, start, w, tile, row):
-    for j in range(w):
-        tile[row, j] = source[start + j]
+def _read(levels, source, corner, inner, w, tile, row):
+    """Take the first levels of 2**levels rows on their way into the tile."""
+    lanes = _tile.VECTOR_BYTES // source.itemsize
+    width, at = tile.shape[1], row * tile.shape[1]
+    for i in range(1 << levels):
+        _fetch(source, corner + (i + _AHEAD) * inner, w)
+    if w % lanes == 0 and inner * source.itemsize < _NEAR:
+        mix(levels, w // lanes, source, corner, inner, tile, at, width)
+        return
+    for i in range(1 << levels):
+        for j in range(w):
+            tile[row + i, j] = source[corner + i * inner + j]
+    mix(levels, -(-w // lanes), tile, at, width, tile, at, width)
 
 
 @njit(cache=True)
-def _store(tile, row, w, target, start):
-    for j in range(w):
-        target[start + j] = tile[row, j]
+def _write(mixes, tile, row, step, w, target, corner, inner):
+    """Take 3 levels, if there are any left, of rows of the tile `step` apart on their way out."""
+    lanes = _tile.VECTOR_BYTES // target.itemsize
+    at, apart = row * tile.shape[1], step * tile.shape[1]
+    if mixes and w % lanes == 0 and inner * target.itemsize < _NEAR:
+        _mix3(w // lanes, tile, at, apart, target, corner + row * inner, step * inner)
+        return
+    if mixes:
+        _mix3(-(-w // lanes), tile, at, apart, tile, at, apart)
+    for i in range(row, tile.shape[0], step):
+        for j in range(w):
+            target[corner + i * inner + j] = tile[i, j]
 
 
 @njit(parallel=True, cache=True)
-def _narrow(source, target, outer, high, low, inner, batch):
-    """Rows shorter than a few vectors: the `high` levels on rows of 2**low joined ones, the `low` levels on the transposed tile."""
+def _narrow(source, target, outer, high, low, inner, batch, inside):
+    """Rows of broken vectors: `low` levels make them 2**low rows joined to whole vectors, for the `high` levels."""
     lanes = _tile.VECTOR_BYTES // source.itemsize
-    joined = inner << low
-    wide, rows = -(-joined // lanes), batch << high
-    vectors = -(-rows * inner // lanes)
+    joined, rows = inner << low, batch << high
     tasks = -(-outer // batch)
     chunks = min(tasks, _CHUNKS)
     for chunk in prange(chunks):
-        tile = aligned(rows, wide * lanes, source)
-        turned = aligned(1 << low, (vectors + 1) * lanes, source)  # the odd stride spreads a column over the cache
+        space = aligned(1, rows * joined + lanes, source)[0]
+        tile = space[: rows * joined].reshape(rows, joined)
         for task in range(tasks * chunk // chunks, tasks * (chunk + 1) // chunks):
             here = min(batch, outer - task * batch) << high
             corner = task * rows * joined
-            for i in range(here):
-                _copy(source, corner + i * joined, joined, tile, i)
-            for i in range(0, here, 1 << high):
-                transform_tile(high, wide, tile, i)
-            _turn(tile, here, inner, turned)
-            transform_tile(low, vectors, turned, 0)
-            _turn_back(turned, here, inner, target, corner)
-
-
-@njit(cache=True)
-def _turn(tile, rows, inner, turned):
-    for group in range(0, rows, 8):
-        end = min(group + 8, rows)
-        for l in range(turned.shape[0]):
-            if inner == 1:
-                for i in range(group, end):
-                    turned[l, i] = tile[i, l]
+            if inside:
+                _mix_inside(inner, here * joined // lanes, source, corner, space)
             else:
-                for i in range(group, end):
-                    for e in range(inner):
-                        turned[l, i * inner + e] = tile[i, l * inner + e]
+                _mix_overlapping(low, here, source, corner, inner, space)
+            for i in range(0, here, 1 << high):
+                transform_tile(high, joined // lanes, tile, i)
+            for j in range(here * joined):
+                target[corner + j] = space[j]
 
 
 @njit(cache=True)
-def _turn_back(turned, rows, inner, target, corner):
-    length = turned.shape[0]
-    for i in range(rows):
-        start = corner + i * length * inner
-        if inner == 1:
-            for l in range(length):
-                target[start + l] = turned[l, i]
-        else:
-            for l in range(length):
-                for e in range(inner):
-                    target[start + l * inner + e] = turned[l, i * inner + e]
+def _mix_inside(inner, vectors, source, corner, space):
+    """Transform inside each of the vectors from `corner` on."""
+    if inner == 1:
+        _inside1(vectors, source, corner, space, 0)
+    elif inner == 2:
+        _inside2(vectors, source, corner, space, 0)
+    elif inner == 4:
+        _inside4(vectors, source, corner, space, 0)
+    elif inner == 8:
+        _inside8(vectors, source, corner, space, 0)
+
+
+@njit(cache=True)
+def _mix_overlapping(levels, blocks, source, corner, inner, space):
+    """Transform blocks of 2**levels rows; every vector but those of a last block may reach into the next row."""
+    lanes = _tile.VECTOR_BYTES // source.itemsize
+    joined = inner << levels
+    for i in range(blocks):
+        start = corner + i * joined
+        if start + joined + lanes <= source.size:
+            mix(levels, -(-inner // lanes), source, start, inner, space, i * joined, inner)
+        else:  # no vector may reach beyond the end of the memory
+            edge = np.zeros(joined + lanes, source.dtype)
+            for j in range(joined):
+                edge[j] = source[start + j]
+            mix(levels, -(-inner // lanes), edge, 0, inner, space, i * joined, inner)
 
 
 def cuda(A: Array, axis: int, overwrite: bool) -> Array:
