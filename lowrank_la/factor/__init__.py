@@ -12,6 +12,7 @@ from lowrank_la.factor._regression import ReducedRankResult, reduced_rank_regres
 from lowrank_la.factor._result import SVDResult
 from lowrank_la.factor._rpcholesky import RPCholeskyResult, rpcholesky
 from lowrank_la.factor._svd import svd
+from lowrank_la.factor._sylvester import SylvesterResult, sylvester_spd
 from lowrank_la.factor._trace import TraceResult, trace
 from lowrank_la.factor._weighted import WeightedSVDResult, weighted_svd
 
@@ -26,6 +27,7 @@ __all__ = [
     "RPCholeskyResult",
     "ReducedRankResult",
     "SVDResult",
+    "SylvesterResult",
     "TraceResult",
     "WeightedSVDResult",
     "column_subset",
@@ -39,6 +41,7 @@ __all__ = [
     "reduced_rank_regression",
     "rpcholesky",
     "svd",
+    "sylvester_spd",
     "trace",
     "weighted_svd",
 ]

@@ -7,6 +7,7 @@ precision has computed is measured in float64, so that bounds for float32 are ha
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,47 @@ def same_batch(function: str, name: str, x: Array, like: Array, other: str) -> A
         rule = f"{like.ndim}-dimensional with the batch axis of {other}" if like.ndim > 2 else "2-dimensional"
         raise ValueError(f"{function}: {name} must be {rule}; got shape {tuple(x.shape)}")
     return x
+
+
+def hermitian(function: str, name: str, H: Array) -> Array:
+    """Return the Hermitian part of H in float64, which must be H but for rounding errors.
+
+    Raises
+    ------
+    ValueError
+        H differs from its adjoint by more than the square root of roundoff.
+    """
+    tolerance = math.sqrt(_arrays.unit_roundoff(_arrays.namespace(H), H.dtype))
+    H = wide(H)
+    if np.any(norms(H - adjoint(H)) > tolerance * norms(H)):
+        raise ValueError(f"{function}: {name} must be Hermitian; got entries that differ from their mirror images")
+    return (H + adjoint(H)) / 2
+
+
+@dataclass(frozen=True)
+class Eigen:
+    """H = V diag(values) V^H up to `slack`, ascending, positive semidefinite but for rounding errors."""
+
+    values: Array
+    V: Array
+    slack: np.ndarray
+
+
+def semidefinite(function: str, name: str, H: Array, tolerance: float) -> Eigen:
+    """Take a Hermitian matrix in float64 apart, and bound by how much that fails in the Frobenius norm.
+
+    Raises
+    ------
+    ValueError
+        An eigenvalue is negative by more than `tolerance` times the largest.
+    """
+    values, V = _arrays.namespace(H).linalg.eigh(H)
+    least, most = host(values[..., 0]), host(values[..., -1])
+    if np.any(least < -tolerance * np.abs(most)):
+        raise ValueError(f"{function}: {name} must be positive semidefinite; got an eigenvalue of {np.min(least):.6g}")
+    spread, size = defect(V), host(_arrays.namespace(H).linalg.vector_norm(values, axis=-1))
+    slack = residual(H, V * values[..., None, :], adjoint(V)) + (2 * (2 * spread + spread**2) + gamma(8, H)) * size
+    return Eigen(values, V, slack)
 
 
 def adjoint(x: Array) -> Array:

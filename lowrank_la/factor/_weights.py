@@ -11,7 +11,7 @@ import numpy as np
 from lowrank_la import _arrays, _checks
 from lowrank_la._arrays import Array
 from lowrank_la.factor import _dense
-from lowrank_la.factor._dense import adjoint, defect, gamma, norms, residual, wide
+from lowrank_la.factor._dense import adjoint, gamma, norms, wide
 
 NO_SLACK = np.asarray(0.0)
 
@@ -130,22 +130,14 @@ def _of_gram(H: Array, function: str, name: str, damping: float) -> Weight:
     """
     xp = _arrays.namespace(H)
     tolerance = math.sqrt(_arrays.unit_roundoff(xp, H.dtype))
-    H = wide(H)
-    if np.any(norms(H - adjoint(H)) > tolerance * norms(H)):
-        raise ValueError(f"{function}: {name} must be Hermitian; got entries that differ from their mirror images")
-    H = (H + adjoint(H)) / 2
+    H = _dense.hermitian(function, name, H)
     H = H + damping * _mean_diagonal(H) * _dense.eye(xp, H.shape[-1], H)
-    values, V = xp.linalg.eigh(H)
-    least, most = _dense.host(values[..., 0]), _dense.host(values[..., -1])
-    if np.any(least < -tolerance * np.abs(most)):
-        raise ValueError(f"{function}: {name} must be positive semidefinite; got an eigenvalue of {np.min(least):.6g}")
+    eigen = _dense.semidefinite(function, name, H, tolerance)
+    values = eigen.values
     kept = xp.where(values > 0, values, xp.zeros_like(values))
     total, negative = _dense.host(xp.sum(xp.abs(values), axis=-1)), _dense.host(xp.sum(kept - values, axis=-1))
-    size = _dense.host(xp.linalg.vector_norm(values, axis=-1))
-    spread = defect(V)
-    slack = residual(H, V * values[..., None, :], adjoint(V)) + (2 * (2 * spread + spread**2) + gamma(8, H)) * size
     clipped = np.where(total > 0, negative / np.where(total > 0, total, 1), 0)
-    return Weight(xp.sqrt(kept)[..., :, None] * adjoint(V), slack=slack, clipped=clipped)
+    return Weight(xp.sqrt(kept)[..., :, None] * adjoint(eigen.V), slack=eigen.slack, clipped=clipped)
 
 
 def _of_factor(X: Array, damping: float) -> Weight:
