@@ -7,6 +7,7 @@ from lowrank_la.factor._interpolative import InterpolativeResult, interpolative
 from lowrank_la.factor._lanczos import LanczosResult, lanczos
 from lowrank_la.factor._orth import orth
 from lowrank_la.factor._polar import PolarResult, polar
+from lowrank_la.factor._procrustes import ProcrustesResult, procrustes
 from lowrank_la.factor._psd import EighResult, eigsh_psd, nystrom_psd
 from lowrank_la.factor._regression import ReducedRankResult, reduced_rank_regression
 from lowrank_la.factor._result import SVDResult
@@ -24,6 +25,7 @@ __all__ = [
     "InterpolativeResult",
     "LanczosResult",
     "PolarResult",
+    "ProcrustesResult",
     "RPCholeskyResult",
     "ReducedRankResult",
     "SVDResult",
@@ -38,6 +40,7 @@ __all__ = [
     "nystrom_psd",
     "orth",
     "polar",
+    "procrustes",
     "reduced_rank_regression",
     "rpcholesky",
     "svd",

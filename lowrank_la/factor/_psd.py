@@ -345,22 +345,41 @@ def _products(matrix: Matrix, W: Array, G: Array, n_iter: int) -> tuple[Array, A
 def _nystrom(function: str, matrix: Matrix, W: Array, Y: Array) -> tuple[Array, Array, float]:
     """Eigenpairs of Y (W^H Y)^+ Y^H, descending, and the shift that made W^H Y definite."""
     xp = matrix.xp
-    core = _arrays.adjoint_of(xp, W) @ Y
-    core_H, size = _arrays.adjoint_of(xp, core), float(xp.linalg.matrix_norm(core))
-    if size == 0.0:
+    C, shift = shifted_cholesky(function, matrix, W, Y)
+    if shift == 0.0:
         return W, xp.zeros((W.shape[1],), dtype=matrix.door.real_dtype, device=W.device), 0.0
-    _square.check_hermitian(function, matrix, float(xp.linalg.matrix_norm(core - core_H)) / size)
-    core = (core + core_H) / 2
-    values = xp.linalg.eigvalsh(core)
-    low, high = float(values[0]), float(values[-1])
-    _square.check_semidefinite(function, matrix, low, high)
-    shift = max(matrix.shape[0] ** 0.5 * matrix.roundoff * float(xp.linalg.matrix_norm(Y)), -2 * low)
-    C = xp.linalg.cholesky(core + shift * xp.eye(core.shape[0], dtype=core.dtype, device=core.device))
-    B_H = _arrays.solve_triangular(_arrays.adjoint_of(xp, C), _arrays.adjoint_of(xp, Y + shift * W), adjoint=True)
-    Q, R = xp.linalg.qr(_arrays.adjoint_of(xp, B_H), mode="reduced")
+    Q, R = xp.linalg.qr(half(C, Y + shift * W), mode="reduced")
     left, s, _ = xp.linalg.svd(R)
     values = s * s - shift
     return Q @ left, xp.where(values > 0, values, xp.zeros_like(values)), shift
+
+
+def shifted_cholesky(function: str, matrix: Matrix, W: Array, Y: Array) -> tuple[Array, float]:
+    """Upper Cholesky factor of W^H Y + shift I for orthonormal W and Y = A W; the shift is 0 only for Y = 0.
+
+    Raises
+    ------
+    ValueError
+        W^H Y is not Hermitian, or has a negative eigenvalue.
+    """
+    xp = matrix.xp
+    core = _arrays.adjoint_of(xp, W) @ Y
+    core_H, size = _arrays.adjoint_of(xp, core), float(xp.linalg.matrix_norm(core))
+    if size == 0.0:
+        return core, 0.0
+    _square.check_hermitian(function, matrix, float(xp.linalg.matrix_norm(core - core_H)) / size)
+    core = (core + core_H) / 2
+    values = xp.linalg.eigvalsh(core)
+    _square.check_semidefinite(function, matrix, float(values[0]), float(values[-1]))
+    shift = max(matrix.shape[0] ** 0.5 * matrix.roundoff * float(xp.linalg.matrix_norm(Y)), -2 * float(values[0]))
+    lower = xp.linalg.cholesky(core + shift * xp.eye(core.shape[0], dtype=core.dtype, device=core.device))
+    return _arrays.adjoint_of(xp, lower), shift
+
+
+def half(C: Array, Y: Array) -> Array:
+    """Return B = Y C^-1, whose B B^H is the Nystrom approximation."""
+    xp = _arrays.namespace(Y)
+    return _arrays.adjoint_of(xp, _arrays.solve_triangular(C, _arrays.adjoint_of(xp, Y), adjoint=True))
 
 
 def _nystrom_error(matrix: Matrix, U: Array, s: Array, trace: float | None, G: Array, AG: Array, delta: float) -> tuple[float, float]:
