@@ -88,6 +88,22 @@ def same_batch(function: str, name: str, x: Array, like: Array, other: str) -> A
     return x
 
 
+def real(function: str, name: str, x: Array) -> Array:
+    """Return real numbers that may have been promoted to complex ones with the rest of the arguments.
+
+    Raises
+    ------
+    TypeError
+        They were complex from the start.
+    """
+    if not is_complex(x):
+        return x
+    xp = _arrays.namespace(x)
+    if bool(xp.any(xp.imag(x) != 0)):
+        _checks.real_dtype(function, name, x)
+    return xp.real(x)
+
+
 def hermitian(function: str, name: str, H: Array) -> Array:
     """Return the Hermitian part of H in float64, which must be H but for rounding errors.
 

@@ -110,10 +110,7 @@ def _of_diagonal(w: Array, function: str, name: str, damping: float) -> Weight:
         A weight is negative.
     """
     xp = _arrays.namespace(w)
-    if _dense.is_complex(w):
-        if bool(xp.any(xp.imag(w) != 0)):
-            _checks.real_dtype(function, name, w)
-        w = xp.real(w)
+    w = _dense.real(function, name, w)
     if bool(xp.any(w < 0)):
         raise ValueError(f"{function}: {name} must be nonnegative; got {float(xp.min(w)):.6g}")
     w = wide(w)
