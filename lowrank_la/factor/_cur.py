@@ -155,9 +155,9 @@ def cur(
     U, captured = _cross(C, rows) if core == "cross" else _projection(matrix, left, _slices.dense(R))
     fit = _columns.Fit(columns, C, U @ _slices.dense(R), captured)
     error, proof = _columns.judge(matrix, picture, fit, seed, certificate)
-    places = (_columns.leave_indices(matrix, index) for index in (rows, columns))
-    C, R = (part if _arrays.is_sparse(part) else matrix.door.leave(part) for part in (C, R))
-    return CURResult(*places, C, matrix.door.leave(U), R, error, matrix.passes, method, proof)
+    row_places, column_places = (_columns.leave_indices(matrix, index) for index in (rows, columns))
+    C, U, R = (part if _arrays.is_sparse(part) else matrix.door.leave(part) for part in (C, U, R))
+    return CURResult(row_places, column_places, C, U, R, error, matrix.passes, method, proof)
 
 
 def _rows_for(Q: np.ndarray, k: int, method: str, seed: int) -> np.ndarray:

@@ -168,11 +168,11 @@ def _enter(K: Any, diagonal: Array | None) -> tuple[Door, Entries, Array]:
         raise ValueError(f"{NAME}: diagonal must not be given with a matrix K; got one")
     else:
         entered = _enter_matrix(K)
-    xp, diagonal = entered[0].xp, entered[2]
-    if diagonal.shape[0] == 0:
+    xp, weights = entered[0].xp, entered[2]
+    if weights.shape[0] == 0:
         raise ValueError(f"{NAME}: K must have at least one row; got none")
-    if bool(xp.any(diagonal < 0)):
-        raise ValueError(f"{NAME}: K must be positive semidefinite; got a negative diagonal entry in row {int(xp.argmin(diagonal))}")
+    if bool(xp.any(weights < 0)):
+        raise ValueError(f"{NAME}: K must be positive semidefinite; got a negative diagonal entry in row {int(xp.argmin(weights))}")
     return entered
 
 
