@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,10 @@ class Matrix(ABC):
         """Return A^H (A X)."""
         return self.adjoint_times(self.times(X))
 
+    def adjoint_gram_times(self, Y: Array) -> Array:
+        """Return A (A^H Y)."""
+        return self.times(self.adjoint_times(Y))
+
     def wide_times(self, X: Array) -> Array:
         """Return A X for X in float64 or complex128, computed in that precision where the entries of A are at hand."""
         return wide(self.times(self.xp.astype(X, self.dtype, copy=False)))
@@ -149,31 +154,47 @@ class _Dense(Matrix):
 
 
 class _Sparse(Matrix):
-    """A SciPy or CuPy sparse matrix, in compressed rows."""
+    """A SciPy or CuPy sparse matrix, in compressed rows, each place stored once."""
 
     def __init__(self, function: str, name: str, A: Any) -> None:
         door, [A] = _arrays.enter(function, **{name: A})
-        A = A.tocsr()
-        data = A.data
-        self._adopt(door, data[:0], tuple(A.shape))
+        A = _compressed_rows(A)
+        self._adopt(door, A.data[:0], tuple(A.shape))
         self.A = A
-        self.squared_norm = self.squared_scale = _finite_energy(function, name, data)
+        self.squared_norm = self.squared_scale = _finite_energy(function, name, A.data)
 
     def times(self, X: Array) -> Array:
         self.passes += 1
-        return self.A @ X
+        return kernels.sparse_product.times(*self._rows, X)
 
     def adjoint_times(self, Y: Array) -> Array:
         self.passes += 1
-        return self.A.conj().T @ Y
+        return kernels.sparse_product.adjoint(*self._rows, Y, self.shape[1])
 
-    def wide_times(self, X: Array) -> Array:
-        self.passes += 1
-        return self.A.astype(X.dtype, copy=False) @ X
+    wide_times, wide_adjoint_times = times, adjoint_times  # the kernel widens float32 entries as it reads them
 
-    def wide_adjoint_times(self, Y: Array) -> Array:
+    def gram_times(self, X: Array) -> Array:
         self.passes += 1
-        return self.A.astype(Y.dtype, copy=False).conj().T @ Y
+        return kernels.sparse_product.gram(*self._rows, X)[0]
+
+    def centred_gram_times(self, X: Array, row: Array) -> tuple[Array, Array]:
+        """A^H W and the column sums of W for W = A X - 1 row, in one pass."""
+        self.passes += 1
+        return kernels.sparse_product.gram(*self._rows, X, row)
+
+    def adjoint_gram_times(self, Y: Array) -> Array:
+        self.passes += 1
+        return kernels.sparse_product.gram(*self._columns, Y)[0]
+
+    @property
+    def _rows(self) -> tuple[Array, Array, Array]:
+        return self.A.data, self.A.indices, self.A.indptr
+
+    @cached_property
+    def _columns(self) -> tuple[Array, Array, Array]:
+        """Compressed rows of A^H, a copy of the size of A."""
+        indptr, indices, data = kernels.compress.transpose(*self._rows, self.shape[1])
+        return self.xp.conj(data) if self.xp.isdtype(self.dtype, "complex floating") else data, indices, indptr
 
     def sketch(self, height: int, seed: int) -> Array:
         self.passes += 1
@@ -291,6 +312,12 @@ class _Adjoint(Matrix):
     def adjoint_times(self, Y: Array) -> Array:
         return self.matrix.times(Y)
 
+    def gram_times(self, X: Array) -> Array:
+        return self.matrix.adjoint_gram_times(X)
+
+    def adjoint_gram_times(self, Y: Array) -> Array:
+        return self.matrix.gram_times(Y)
+
     def wide_times(self, X: Array) -> Array:
         return self.matrix.wide_adjoint_times(X)
 
@@ -343,7 +370,7 @@ class _Centred(Matrix):
         return self._centre(self.matrix.adjoint_times(Y), self.xp.sum(Y, axis=0))
 
     def gram_times(self, X: Array) -> Array:
-        if isinstance(self.matrix, _Blocks):
+        if isinstance(self.matrix, _Blocks | _Sparse):
             return self._centre(*self.matrix.centred_gram_times(X, self._row(X)))
         return super().gram_times(X)
 
@@ -384,6 +411,15 @@ def centred(matrix: Matrix) -> tuple[Matrix, Array]:
     total = matrix.adjoint_times(ones)[:, 0]
     mean = (matrix.xp.conj(total) if matrix.xp.isdtype(matrix.dtype, "complex floating") else total) / matrix.shape[0]
     return _Centred(matrix, mean), mean
+
+
+def _compressed_rows(A: Any) -> Any:
+    """Give compressed rows without repeated places; the given matrix stays as it is."""
+    rows = A.tocsr()
+    if not rows.has_canonical_format:
+        rows = rows.copy() if rows is A else rows
+        rows.sum_duplicates()
+    return rows
 
 
 def _total(terms: Iterable[Array]) -> Array:

@@ -116,3 +116,23 @@ def test_an_operator_that_gives_nan_is_found():
     matrix = _matrix.enter("f", "A", aslinearoperator(WITH_NAN))
     with pytest.raises(ValueError, match="f: A must give finite products"):
         matrix.times(np.ones((9, 1)))
+
+
+def test_repeated_places_of_sparse_matrices_count_once():
+    repeated = sp.csr_matrix((np.array([1.0, 2.0, 5.0]), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 2))
+    matrix = _matrix.enter("f", "A", repeated)
+    assert matrix.squared_norm == pytest.approx(34)
+    assert repeated.nnz == 3
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+def test_a_gram_product_of_sparse_rows_or_columns_is_one_pass(kind):
+    matrix = _matrix.enter("f", "A", kinds(COMPLEX)[kind])
+    Y = RNG.standard_normal((60, 3)) + 0j
+    np.testing.assert_allclose(matrix.gram_times(Y[:9]), COMPLEX.conj().T @ (COMPLEX @ Y[:9]), atol=1e-12)
+    np.testing.assert_allclose(matrix.H.gram_times(Y), COMPLEX @ (COMPLEX.conj().T @ Y), atol=1e-12)
+    np.testing.assert_allclose(matrix.H.adjoint_gram_times(Y[:9]), COMPLEX.conj().T @ (COMPLEX @ Y[:9]), atol=1e-12)
+    view, mean = _matrix.centred(matrix)
+    centred = COMPLEX - mean
+    np.testing.assert_allclose(view.gram_times(Y[:9]), centred.conj().T @ (centred @ Y[:9]), atol=1e-12)
+    assert matrix.passes == 5
