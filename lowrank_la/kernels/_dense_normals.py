@@ -25,6 +25,20 @@ def entries(cols, seed, stream, out):
             out[i : i + 4, t] = four[:, 0]
 
 
+@njit(parallel=True, cache=True)
+def first_row(seed, stream, columns):
+    """Return row 0 of the Gaussian matrix in columns 0 to `columns`."""
+    out = np.empty(columns, np.float64)
+    blocks = -(-columns // _LIFT_ROWS)
+    for block in prange(blocks):
+        first = block * _LIFT_ROWS
+        count = min(_LIFT_ROWS, columns - first)
+        four = np.empty((4, _LIFT_ROWS), np.float64)
+        _draw(count, seed, stream, np.uint64(first), np.uint64(0), four, 0, _LIFT_ROWS)
+        out[first : first + count] = four[0, :count]
+    return out
+
+
 @njit(cache=True)
 def _rows(count, seed, stream, first, row, S):
     """Fill the rows of S with rows of the Gaussian matrix from `row` on, in columns `first` to first + count."""

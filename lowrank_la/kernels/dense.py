@@ -12,7 +12,6 @@ import math
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
@@ -113,12 +112,6 @@ def normals(like: Array, seed: int, stream: int, height: int, cols: Array) -> Ar
     pairs = [(xp.sqrt(-2 * xp.log(u[t])), 2 * math.pi * u[t + 1]) for t in (0, 2)]
     values = xp.stack([part for r, angle in pairs for part in (r * xp.cos(angle), r * xp.sin(angle))], axis=1)
     return xp.astype(xp.reshape(values, (-1, cols.shape[0]))[:height, :], _arrays.real_dtype(xp, like.dtype))
-
-
-@njit(inline="always")
-def polar(first, second):
-    """Radius and angle of a Box-Muller pair from two words."""
-    return math.sqrt(-2.0 * math.log((first + 0.5) * _UNIT)), 2.0 * math.pi * ((second + 0.5) * _UNIT)
 
 
 apply = Kernel(reference, cpu, cuda=reference)

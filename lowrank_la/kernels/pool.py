@@ -7,14 +7,12 @@ of `height` collects the places p with floor(p height / 2^k) = r.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit, prange
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
-from lowrank_la.kernels import dense, philox, srht
+from lowrank_la.kernels import _dense_normals, dense, srht
 from lowrank_la.kernels._engine import Kernel
 from lowrank_la.kernels._gather import gather_sum
 
@@ -45,42 +43,34 @@ def spread_reference(Z: Array, seed: int, place: int, weight: int, size: int) ->
 def cpu(Y: np.ndarray, seed: int, place: int, weight: int, height: int) -> np.ndarray:
     """Pool the 2^k rows of Y into `height`."""
     out = np.zeros((height, Y.shape[1]), Y.dtype)
-    _pool(Y, np.uint64(seed), np.uint64(weight), srht.permutation(seed, place, 0, Y.shape[0]), out)
+    _pool(Y, _dense_normals.first_row(np.uint64(seed), np.uint64(weight), Y.shape[0]), srht.permutation(seed, place, 0, Y.shape[0]), out)
     return out
 
 
 def spread_cpu(Z: np.ndarray, seed: int, place: int, weight: int, size: int) -> np.ndarray:
     """Adjoint: spread the rows of Z over `size` = 2^k rows."""
     out = np.empty((size, Z.shape[1]), Z.dtype)
-    _spread(Z, np.uint64(seed), np.uint64(weight), srht.permutation(seed, place, 0, size), out)
+    _spread(Z, _dense_normals.first_row(np.uint64(seed), np.uint64(weight), size), srht.permutation(seed, place, 0, size), out)
     return out
 
 
 @njit(parallel=True, cache=True)
-def _pool(Y, seed, weight, rows, out):
+def _pool(Y, weights, rows, out):
     height, size = out.shape[0], Y.shape[0]
     for r in prange(height):
         for p in range(-(-r * size // height), -(-(r + 1) * size // height)):
-            factor = _weight(seed, weight, p)
-            row = rows[p]
+            factor, row = weights[p], rows[p]
             for j in range(Y.shape[1]):
                 out[r, j] += factor * Y[row, j]
 
 
 @njit(parallel=True, cache=True)
-def _spread(Z, seed, weight, rows, out):
+def _spread(Z, weights, rows, out):
     for p in prange(rows.size):
-        factor = _weight(seed, weight, p)
+        factor = weights[p]
         r = p * Z.shape[0] // rows.size
         for j in range(Z.shape[1]):
             out[rows[p], j] = factor * Z[r, j]
-
-
-@njit(cache=True)
-def _weight(seed, stream, p):
-    words = philox.cpu_words(seed, stream, np.uint64(p), np.uint64(0))
-    radius, angle = dense.polar(words[0], words[1])
-    return radius * math.cos(angle)
 
 
 def cuda(Y: Array, seed: int, place: int, weight: int, height: int) -> Array:

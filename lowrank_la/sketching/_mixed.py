@@ -311,12 +311,14 @@ class BGP(Sketch):
         xp, N = _arrays.namespace(A), self.padded_rows
         signs = self._signs(A, row_offset, row_offset + A.shape[0])
         factors = xp.astype(signs if scale is None else signs * scale, A.dtype)[:, None]
-        panels = [xp.zeros((self.shape[0], 0), dtype=A.dtype, device=A.device)]
+        panels, X = [xp.zeros((self.shape[0], 0), dtype=A.dtype, device=A.device)], None
         width = max(8, _PANEL_BYTES // (8 * N))
         for left in range(0, A.shape[1], width):
             panel = A[:, left : min(left + width, A.shape[1])]
-            X = xp.zeros((N, panel.shape[1]), dtype=A.dtype, device=A.device)
-            X[row_offset : row_offset + A.shape[0], :] = factors * panel
+            X = xp.zeros((N, panel.shape[1]), dtype=A.dtype, device=A.device) if X is None or X.shape[1] != panel.shape[1] else X
+            X[:row_offset, :], X[row_offset + A.shape[0] :, :] = 0, 0
+            X[row_offset : row_offset + A.shape[0], :] = panel
+            X[row_offset : row_offset + A.shape[0], :] *= factors
             X = kernels.fwht.transform(X, 0, True)
             panels.append(kernels.pool.apply(X, self.seed, *self._streams[1:], self.shape[0]))
         return xp.concat(panels, axis=1)
