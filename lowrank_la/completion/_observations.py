@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -167,7 +167,7 @@ def _ids(function: str, name: str, ids: Any, values: Array, length: int) -> Arra
     _checks.shape(function, name, ids, tuple(values.shape))
     if _arrays.namespace(ids).isdtype(ids.dtype, "integral") and ids.shape[0]:
         low, high = kernels.compress.extent(ids)
-        if 0 <= low and high < length:
+        if low >= 0 and high < length:
             return ids
     return _checks.ids(function, name, ids, length)
 
@@ -255,7 +255,6 @@ def _weighed(function: str, entries: Compressed) -> Compressed:
 
 
 def _once(function: str, entries: Compressed, duplicates: str) -> Compressed:
-    """Let each place be given once, or give the places that repeat their mean."""
     xp = _arrays.namespace(entries.values)
     if len(entries) < 2:
         return entries

@@ -110,11 +110,10 @@ def syrk(panel, count, k, sums):
         for i in range(0, k + 1, _ROWS):
             _short(count, panel, i, 1, width, panel, 0, width, sums, i * width, width)
         return
-    i = 0
-    if native >= 2 * _ROWS:
+    done = 2 * _ROWS if native >= 2 * _ROWS else 0
+    if done:
         _tall(count, panel, 0, 1, width, panel, 0, width, sums, 0, width)
-        i = 2 * _ROWS
-    for i in range(i, k + 1, _ROWS):
+    for i in range(done, k + 1, _ROWS):
         j, left = 0, (i + _ROWS + native - 1) // native
         while left == 3 or left > 4:
             _tile3(count, panel, i, 1, width, panel, j, width, sums, i * width + j, width)
