@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.compare import THREADS, Task
-from lowrank_la.sketching import SRHT, SparseSign, fwht
+from lowrank_la.sketching import SRHT, Gaussian, Rademacher, Sketch, SparseSign, fwht
 
 
 @dataclass
@@ -104,8 +104,8 @@ def sparse_sign(rows: Rows) -> np.ndarray:
     return SparseSign(rows.operator.shape[0], rows.A.shape[0], rng=0).apply(rows.A)
 
 
-def srht(rows: Rows) -> np.ndarray:
-    return SRHT(rows.operator.shape[0], rows.A.shape[0], rng=0).apply(rows.A)
+def other(rows: Rows, kind: type[Sketch]) -> np.ndarray:
+    return kind(rows.operator.shape[0], rows.A.shape[0], rng=0).apply(rows.A)
 
 
 def scipy_csr(rows: Rows) -> np.ndarray:
@@ -142,7 +142,7 @@ def _transform(n: int, c: int) -> Task:
 def _sketch(n: int, c: int, d: int) -> Task:
     contenders = {
         "lowrank_la, SparseSign": sparse_sign,
-        "lowrank_la, SRHT": srht,
+        **{f"lowrank_la, {kind.__name__}": functools.partial(other, kind=kind) for kind in (SRHT, Rademacher, Gaussian)},
         "scipy.sparse CSR, prebuilt": scipy_csr,
         "scipy clarkson_woodruff_transform": clarkson_woodruff,
         "one memory copy": copy,
@@ -151,6 +151,6 @@ def _sketch(n: int, c: int, d: int) -> Task:
 
 
 TASKS = [
-    *(_transform(1 << 20, c) for c in (64, 15, 3, 100)),
+    *(_transform(1 << 20, c) for c in (64, 15, 7, 3, 1, 100)),
     *(_sketch(1 << 20, 100, d) for d in (400, 800)),
 ]

@@ -1,8 +1,8 @@
 """Register tiles: the inner loops of dense kernels, emitted as vector code for the host's CPU.
 
 Compilers do not keep a block of a matrix product in registers on their own. The
-functions here build Numba intrinsics that do. They are the only code of the library
-that emits LLVM IR; kernels call them inside `njit` functions with ordinary arrays::
+functions here build Numba intrinsics that do. They and `_vector` are the only code of the
+library that emits LLVM IR; kernels call them inside `njit` functions with ordinary arrays::
 
     from numba import njit
     from lowrank_la.kernels import _tile

@@ -41,7 +41,7 @@ def fwht(A: Array, *, axis: int = 0, overwrite: bool = False) -> Array:
 
     Notes
     -----
-    Cost: n log2(n) additions for n entries and one read and write of A for every 10 levels;
+    Cost: n log2(n) additions for n entries, and one read and write of A for 11 levels and every 9 more;
     in natural (Sylvester) order, as `scipy.linalg.hadamard`.
 
     References
