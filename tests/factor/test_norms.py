@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+from scipy.sparse.linalg import aslinearoperator
 
-from lowrank_la import limit_threads
+from lowrank_la import ConvergenceWarning, limit_threads
 from lowrank_la.factor import _probes
 from lowrank_la.factor._lanczos import block_lanczos
-from lowrank_la.factor._norms import beyond_every_spectrum, largest_eigenvalue_bound, least_overlap
+from lowrank_la.factor._norms import beyond_every_spectrum, largest_eigenvalue_bound, least_overlap, norm_estimate
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -142,3 +144,106 @@ def test_block_lanczos_stops_where_the_space_is_invariant():
     assert krylov.finished
     assert krylov.rows.shape[0] <= 8
     np.testing.assert_allclose(krylov.ritz[0][-5:], [1, 2, 3, 4, 5], rtol=1e-12)
+
+
+A = RNG.standard_normal((40, 25)) @ np.diag(1 / np.arange(1.0, 26))
+
+
+def kinds(A):
+    return [
+        A,
+        np.asfortranarray(A),
+        sp.csr_array(A),
+        sp.csc_matrix(A),
+        aslinearoperator(A),
+        [A[:7], sp.csr_array(A[7:])],
+        lambda: [A[:9], A[9:]],
+    ]
+
+
+@pytest.mark.parametrize("dense", [A, A.T, A + 1j * np.roll(A, 1)], ids=["tall", "wide", "complex"])
+def test_norms_of_every_kind_of_matrix(dense):
+    for matrix in kinds(dense):
+        result = norm_estimate(matrix, rng=1)
+        assert result.lower <= np.linalg.norm(dense, 2) * (1 + 1e-14) <= result.upper <= 1.01 * result.lower
+        assert result.value == result.lower
+        assert result.converged
+        for ord in ("fro", 1, np.inf):
+            if hasattr(matrix, "matmat") and ord != "fro":
+                continue
+            result = norm_estimate(matrix, ord, rng=1)
+            assert result.lower <= np.linalg.norm(dense, ord) <= result.upper
+            if result.method == "exact":
+                assert result.value == pytest.approx(np.linalg.norm(dense, ord), rel=1e-13)
+                assert result.certificate.confidence == 1
+
+
+def test_the_enclosure_of_the_spectral_norm_holds_at_its_rate():
+    misses, delta = 0, 0.1
+    for number in range(320):
+        random, n, d = np.random.default_rng(number), 30 + number % 20, 20 + number % 45
+        A = random.standard_normal((n, d)) * spectra(d)[list(spectra(4))[number % 9]]
+        result = norm_estimate(A, tol=0.3, delta=delta, rng=number)
+        exact = np.linalg.norm(A, 2)
+        assert result.lower <= exact * (1 + 1e-12)
+        misses += exact > result.upper
+    assert misses <= 320 * delta + 3 * (320 * delta) ** 0.5
+
+
+def test_the_bounds_of_probes_hold_at_their_rate():
+    misses, delta = 0, 0.2
+    for number in range(300):
+        values = list(spectra(30).values())[number % 9]
+        A = np.diag(values) * (1 + 1j * (number % 2))
+        result = norm_estimate(aslinearoperator(A), "fro", delta=delta, rng=number)
+        misses += not result.lower <= np.linalg.norm(A) <= result.upper
+        assert result.upper <= 1.6 * result.lower
+    assert misses <= 300 * delta
+
+
+def test_stopping_needs_few_steps_for_kind_spectra():
+    assert norm_estimate(np.diag(0.5 ** np.arange(200)), tol=1e-6, rng=0).passes <= 32
+    assert norm_estimate(np.eye(50), tol=1e-10, rng=0).passes == 2
+
+
+def test_bounds_that_stay_apart_are_told():
+    with pytest.warns(ConvergenceWarning, match="norm_estimate: upper / lower - 1 = .* is above tol = 1e-16"):
+        result = norm_estimate(aslinearoperator(np.diag(np.linspace(1, 2, 600))), tol=1e-16, rng=0)
+    assert result.lower <= 2 <= result.upper <= 2.0001
+    assert not result.converged
+
+
+def test_norms_on_every_backend(backend):
+    for ord in (2, "fro", 1, np.inf):
+        result, expected = norm_estimate(backend.array(A), ord, rng=3), norm_estimate(A, ord, rng=3)
+        assert result.value == pytest.approx(expected.value, rel=1e-12)
+        assert result.upper == pytest.approx(expected.upper, rel=1e-9)
+    H = A.T @ A
+    inside = backend.array(H)
+    assert norm_estimate(lambda X: inside @ X, like=inside[0, :], rng=0).upper >= np.linalg.norm(H, 2)
+
+
+def test_norms_of_small_and_zero_matrices():
+    for ord in (2, "fro", 1, np.inf):
+        assert norm_estimate(np.zeros((3, 5)), ord).upper == 0
+        assert norm_estimate(np.array([[-3]]), ord).value == pytest.approx(3)
+        assert norm_estimate(np.full((1, 6), 2.0), ord).value == pytest.approx(np.linalg.norm(np.full((1, 6), 2.0), ord))
+        single = norm_estimate(A.astype(np.float32), ord, rng=0)
+        assert single.lower <= np.linalg.norm(A, ord) * (1 + 1e-5) <= single.upper * (1 + 2e-5)
+
+
+BAD = [
+    ("ord", (A, 3), {}, ValueError, "ord must be one of 2, 'fro', 1, inf; got 3"),
+    ("ord of an operator", (aslinearoperator(A), 1), {}, ValueError, "ord must be 2 or 'fro' for an operator"),
+    ("tol", (A,), {"tol": 0}, ValueError, "tol must be a number above 0"),
+    ("delta", (A,), {"delta": 0}, ValueError, "delta must be a number between 0 and 1"),
+    ("empty", (np.zeros((0, 3)),), {}, ValueError, r"A must not be empty; got shape \(0, 3\)"),
+    ("NaN", (A * np.nan,), {}, ValueError, "A must be finite"),
+    ("text", ("A",), {}, TypeError, "A must be an array of numbers"),
+]
+
+
+@pytest.mark.parametrize(("args", "options", "error", "message"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+def test_bad_input(args, options, error, message):
+    with pytest.raises(error, match=f"norm_estimate: {message}"):
+        norm_estimate(*args, **options)
