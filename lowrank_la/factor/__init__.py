@@ -4,7 +4,9 @@ from lowrank_la.factor._columns import ColumnSubsetResult, column_subset
 from lowrank_la.factor._cur import CURResult, cur
 from lowrank_la.factor._factored import Factored
 from lowrank_la.factor._interpolative import InterpolativeResult, interpolative
+from lowrank_la.factor._kron import KronResult, kron_svd
 from lowrank_la.factor._lanczos import LanczosResult, lanczos
+from lowrank_la.factor._norms import NormResult, norm_estimate
 from lowrank_la.factor._orth import orth
 from lowrank_la.factor._polar import PolarResult, polar
 from lowrank_la.factor._procrustes import ProcrustesResult, procrustes
@@ -23,7 +25,9 @@ __all__ = [
     "EighResult",
     "Factored",
     "InterpolativeResult",
+    "KronResult",
     "LanczosResult",
+    "NormResult",
     "PolarResult",
     "ProcrustesResult",
     "RPCholeskyResult",
@@ -36,7 +40,9 @@ __all__ = [
     "cur",
     "eigsh_psd",
     "interpolative",
+    "kron_svd",
     "lanczos",
+    "norm_estimate",
     "nystrom_psd",
     "orth",
     "polar",

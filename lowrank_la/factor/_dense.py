@@ -150,6 +150,11 @@ def adjoint(x: Array) -> Array:
     return _arrays.adjoint_of(_arrays.namespace(x), x)
 
 
+def conj(x: Array) -> Array:
+    """Return the complex conjugate, or x itself if it is real."""
+    return _arrays.namespace(x).conj(x) if is_complex(x) else x
+
+
 def is_complex(x: Array) -> bool:
     """Say whether the dtype is complex."""
     return _arrays.namespace(x).isdtype(x.dtype, "complex floating")

@@ -13,7 +13,7 @@ from lowrank_la._arrays import Array, Door
 from lowrank_la._result import Certificate
 from lowrank_la.factor import _dense
 from lowrank_la.factor._core import core, tails
-from lowrank_la.factor._dense import adjoint
+from lowrank_la.factor._dense import adjoint, conj
 
 NAME = "Factored"
 
@@ -200,7 +200,7 @@ class Factored:
     def conj(self) -> Factored:
         """Return the complex conjugate."""
         door, U, s, V = self._enter()
-        return Factored._of(door, _conj(U), s, _conj(V))
+        return Factored._of(door, conj(U), s, conj(V))
 
     def __add__(self, other: Factored) -> Factored:
         return Factored.sum([self, other]) if isinstance(other, Factored) else NotImplemented
@@ -414,7 +414,7 @@ class Factored:
         rows, cols = (_arrays.beside(name, word, x, U) for word, x in (("rows", rows), ("cols", cols)))
         _checks.shape(name, "cols", cols, rows.shape)
         rows, cols = _checks.ids(name, "rows", rows, self.shape[-2]), _checks.ids(name, "cols", cols, self.shape[-1])
-        left, right = door.xp.take(U, rows, axis=-2), _conj(door.xp.take(V, cols, axis=-2))
+        left, right = door.xp.take(U, rows, axis=-2), conj(door.xp.take(V, cols, axis=-2))
         return door.leave(door.xp.sum(left * s[..., None, :] * right, axis=-1))
 
     def _enter(self) -> tuple[Door, Array, Array, Array]:
@@ -441,10 +441,6 @@ class Factored:
 def _real(door: Door, s: Array) -> Array:
     """Undo the promotion of real weights to the dtype of complex factors."""
     return door.xp.real(s) if _dense.is_complex(s) else s
-
-
-def _conj(x: Array) -> Array:
-    return _arrays.namespace(x).conj(x) if _dense.is_complex(x) else x
 
 
 def _number(door: Door, x: Array) -> Any:

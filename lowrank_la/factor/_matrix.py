@@ -389,6 +389,8 @@ class _Centred(Matrix):
 def enter(function: str, name: str, A: Any) -> Matrix:
     """Take a matrix of any kind inside, check that it is finite, and measure its Frobenius norm on the way.
 
+    A `Matrix` is inside already: modules of this package bring kinds of their own.
+
     Raises
     ------
     TypeError
@@ -396,6 +398,8 @@ def enter(function: str, name: str, A: Any) -> Matrix:
     ValueError
         A is not 2-dimensional, has a NaN or infinite entry, or its blocks do not fit together.
     """
+    if isinstance(A, Matrix):
+        return A
     if _arrays.is_sparse(A):
         return _Sparse(function, name, A)
     if _arrays.is_operator(A):
