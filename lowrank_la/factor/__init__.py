@@ -9,6 +9,7 @@ from lowrank_la.factor._lanczos import LanczosResult, lanczos
 from lowrank_la.factor._norms import NormResult, norm_estimate
 from lowrank_la.factor._orth import orth
 from lowrank_la.factor._polar import PolarResult, polar
+from lowrank_la.factor._power import PowerResult, psd_power
 from lowrank_la.factor._procrustes import ProcrustesResult, procrustes
 from lowrank_la.factor._psd import EighResult, eigsh_psd, nystrom_psd
 from lowrank_la.factor._regression import ReducedRankResult, reduced_rank_regression
@@ -29,6 +30,7 @@ __all__ = [
     "LanczosResult",
     "NormResult",
     "PolarResult",
+    "PowerResult",
     "ProcrustesResult",
     "RPCholeskyResult",
     "ReducedRankResult",
@@ -47,6 +49,7 @@ __all__ = [
     "orth",
     "polar",
     "procrustes",
+    "psd_power",
     "reduced_rank_regression",
     "rpcholesky",
     "svd",
