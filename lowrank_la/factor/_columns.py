@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,14 @@ import numpy as np
 from lowrank_la import _arrays, _checks, _random, kernels
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, Result
-from lowrank_la.factor import _matrix, _pivoted, _slices
+from lowrank_la.factor import _matrix, _methods, _orth, _pivoted, _slices
 from lowrank_la.factor._matrix import Matrix
 
 METHODS = ("qr", "strong", "rpcholesky", "leverage", "deim", "osinsky")
 DIRECT = 1e8  # flops of a pivoted QR of A itself that nobody notices
 DIRECT_ENTRIES = 1 << 23
 MUCH_CANCELLATION = 1e4  # roundoff units of ||A||^2: smaller squared errors are seen in the sketch only
+SEED = 0  # of sketches that only precondition
 DEPENDENT = 30  # roundoff units of the longest column: a remainder below it is rounding error
 
 
@@ -128,27 +129,13 @@ def column_subset(
     """
     method = _checks.choice("column_subset", "method", method, METHODS)
     seed = _random.seed_of("column_subset", rng)
-    matrix = enter("column_subset", A)
+    matrix = _checks.not_empty("column_subset", "A", _matrix.enter("column_subset", "A", A))
     k = _checks.integer("column_subset", "k", k, 1, min(matrix.shape))
     picture = look(matrix, rows_of_sketch("column_subset", matrix, sketch_rows, k), seed)
     choice = choose(picture, k, method, seed)
     fit = project(matrix, choice.indices)
     error, proof = judge(matrix, picture, fit, seed, certificate)
     return ColumnSubsetResult(leave_indices(matrix, choice.indices), error, choice.guarantee, matrix.passes, method, proof)
-
-
-def enter(function: str, A: Any) -> Matrix:
-    """Take A inside.
-
-    Raises
-    ------
-    ValueError
-        A is empty.
-    """
-    matrix = _matrix.enter(function, "A", A)
-    if 0 in matrix.shape:
-        raise ValueError(f"{function}: A must have at least one row and one column; got shape {matrix.shape}")
-    return matrix
 
 
 def leave_indices(matrix: Matrix, indices: np.ndarray) -> Array:
@@ -183,21 +170,18 @@ class Picture:
     Y: np.ndarray
     exact: bool
 
-    @cached_property
-    def singular_vectors(self) -> np.ndarray:
-        """Right singular vectors, as columns: of A within the rows of a sketch, from a product with A."""
+    def singular_vectors(self, k: int, seed: int) -> np.ndarray:
+        """Leading right singular vectors, as columns."""
         if self.exact:
-            return _adjoint(np.linalg.svd(self.Y, full_matrices=False)[2])
-        basis = np.linalg.qr(_adjoint(self.Y))[0]
-        like = self.matrix.like
-        product = self.matrix.times(self.matrix.xp.astype(_arrays.from_numpy(basis, like), like.dtype))
-        return basis @ _adjoint(np.linalg.svd(double(_arrays.triangular_factor(product)))[2])
+            return _adjoint(np.linalg.svd(self.Y, full_matrices=False)[2][:k])
+        plan = _methods.Plan(k, None, "fro", "auto", None, 10, False, seed)
+        return double(_methods.certified(self.matrix, plan)[0].factors.V)
 
 
 def look(matrix: Matrix, height: int, seed: int) -> Picture:
     """Sketch A, or take all of it if the sketch would not be shorter."""
     exact = height >= matrix.shape[0]
-    Y = _slices.whole(matrix) if exact else _slices.sketch(matrix, height, seed)
+    Y = _slices.whole(matrix) if exact else matrix.sketch(height, seed)
     return Picture(matrix, double(_arrays.triangular_factor(Y) if Y.shape[0] > Y.shape[1] else Y), exact)
 
 
@@ -212,7 +196,7 @@ class Choice:
 def choose(picture: Picture, k: int, method: str, seed: int) -> Choice:
     """Apply one of the rules."""
     Y, random = picture.Y, _random.host_generator(seed, "factor: columns")
-    V = picture.singular_vectors[:, :k] if method in {"leverage", "deim", "osinsky"} else None
+    V = picture.singular_vectors(k, seed) if method in {"leverage", "deim", "osinsky"} else None
     if V is None:
         rule = {"qr": _pivoted.pivoted_qr, "strong": _pivoted.strong, "rpcholesky": partial(_pivoted.random_pivots, random=random)}[method]
         indices = rule(Y, k)
@@ -278,11 +262,11 @@ class Basis:
 def basis(C: Array) -> Basis:
     """Factor C by QR, twice if columns depend on others."""
     xp = _arrays.namespace(C)
-    Q, R = xp.linalg.qr(C, mode="reduced")
+    Q, R = _orth.orthonormal(C, SEED)
     keep = _independent(R)
     if keep.size == C.shape[1]:
         return Basis(Q, R, None)
-    Q, R = xp.linalg.qr(xp.take(C, _arrays.from_numpy(keep, C), axis=1), mode="reduced")
+    Q, R = _orth.orthonormal(xp.take(C, _arrays.from_numpy(keep, C), axis=1), SEED)
     place = _arrays.from_numpy(np.arange(C.shape[1])[:, None] == keep[None, :], C)
     return Basis(Q, R, xp.astype(place, C.dtype))
 

@@ -10,7 +10,7 @@ import numpy as np
 from lowrank_la import _arrays, _checks, _random, kernels
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, Result
-from lowrank_la.factor import _columns, _pivoted, _slices
+from lowrank_la.factor import _columns, _matrix, _pivoted, _slices
 from lowrank_la.factor._columns import Basis
 from lowrank_la.factor._matrix import Matrix
 
@@ -144,7 +144,7 @@ def cur(
     _checks.choice(NAME, "core", core, ("projection", "cross"))
     _checks.choice(NAME, "method", method, METHODS)
     seed = _random.seed_of(NAME, rng)
-    matrix = _columns.enter(NAME, A)
+    matrix = _checks.not_empty(NAME, "A", _matrix.enter(NAME, "A", A))
     rank = _checks.integer(NAME, "rank", rank, 1, min(matrix.shape))
     picture = _columns.look(matrix, _columns.rows_of_sketch(NAME, matrix, sketch_rows, rank), seed)
     columns = _columns.choose(picture, rank, method, seed).indices

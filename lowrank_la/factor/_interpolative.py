@@ -11,7 +11,7 @@ import numpy as np
 from lowrank_la import _arrays, _checks, _random
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, ConvergenceWarning, Result
-from lowrank_la.factor import _columns, _pivoted, _slices
+from lowrank_la.factor import _columns, _matrix, _pivoted, _slices
 from lowrank_la.factor._columns import Fit, Picture
 from lowrank_la.factor._matrix import Matrix
 
@@ -154,16 +154,15 @@ def interpolative(
     _checks.choice(NAME, "method", method, _columns.METHODS)
     seed = _random.seed_of(NAME, rng)
     tol = _check_tol(rank, tol, method, sketch_rows)
-    matrix = _columns.enter(NAME, A)
-    most = min(matrix.shape)
-    rank = most if rank is None else _checks.integer(NAME, "rank", rank, 1, most)
+    matrix = _checks.not_empty(NAME, "A", _matrix.enter(NAME, "A", A))
+    most = min(matrix.shape) if rank is None else _checks.integer(NAME, "rank", rank, 1, min(matrix.shape))
     matrix = matrix if axis == "columns" else matrix.H
     if tol is None:
-        picture = _columns.look(matrix, _columns.rows_of_sketch(NAME, matrix, sketch_rows, rank), seed)
-        fit = _columns.project(matrix, _columns.choose(picture, rank, method, seed).indices)
+        picture = _columns.look(matrix, _columns.rows_of_sketch(NAME, matrix, sketch_rows, most), seed)
+        fit = _columns.project(matrix, _columns.choose(picture, most, method, seed).indices)
         error, proof = _columns.judge(matrix, picture, fit, seed, certificate)
         return _answer(matrix, fit, axis, error, method, True, proof)
-    fit, error, proof, converged = _by_tolerance(matrix, rank, tol, method, seed, certificate)
+    fit, error, proof, converged = _by_tolerance(matrix, most, tol, method, seed, certificate)
     if not converged:
         words = f"{NAME}: {fit.indices.size} {axis} leave an error of {error:.3g}, more than tol = {tol:.2g} allows"
         warnings.warn(words, ConvergenceWarning, stacklevel=2)

@@ -12,7 +12,6 @@ from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate
 from lowrank_la.factor import _probes
 from lowrank_la.factor._matrix import Matrix, _Adjoint, _Blocks, _Dense, _Operator, _Sparse
-from lowrank_la.sketching import SparseSign
 
 SMALL_ENOUGH = 1 << 24  # entries of a sparse matrix up to which a residual is formed, in dense blocks
 PANEL = 4096  # rows that are summed at once where rounding errors are counted
@@ -51,18 +50,6 @@ def rows(matrix: Matrix, index: np.ndarray) -> Any:
     if isinstance(matrix, _Blocks):
         return _rows_of_blocks(matrix, index)
     return adjoint(matrix.adjoint_times(_unit_vectors(matrix, matrix.shape[0], place)))
-
-
-def sketch(matrix: Matrix, height: int, seed: int) -> Array:
-    """S A for a sparse-sign S with so many rows."""
-    S = SparseSign(height, matrix.shape[0], rng=seed)
-    base, turned = (matrix.H, True) if isinstance(matrix, _Adjoint) else (matrix, False)
-    if isinstance(base, _Dense | _Sparse):
-        base.passes += 1
-        return S.apply(adjoint(base.A) if turned else base.A)
-    if isinstance(matrix, _Blocks):
-        return sum(S.apply(block, row_offset=offset) for offset, block in matrix.blocks())
-    return adjoint(matrix.adjoint_times(matrix.xp.astype(matrix.xp.matrix_transpose(S.block(like=matrix.like)), matrix.dtype)))
 
 
 def whole(matrix: Matrix) -> Array:

@@ -16,6 +16,7 @@ from lowrank_la.kernels._engine import Kernel
 
 LANES = 32  # independent sums that hide the latency of an addition
 CHUNK = 1 << 15
+SMALL = 1 << 13  # numbers that are added before threads wake up
 
 
 def reference(A: Array) -> float:
@@ -34,6 +35,9 @@ def cpu(A: np.ndarray) -> float:
         return reference(A)
     memory = A.ravel(order="K")
     memory = memory.view(memory.real.dtype) if np.iscomplexobj(memory) else memory
+    if memory.size <= SMALL:
+        wide = memory.astype(np.float64, copy=False)
+        return float(np.vdot(wide, wide))
     return float(np.sum(_sums(_rows.flat(memory[:, None])[0])))
 
 

@@ -169,7 +169,7 @@ BAD = [
     ("k zero", (A, 0), {}, ValueError, "column_subset: k must be an integer between 1 and 5; got 0"),
     ("k a float", (A, 2.0), {}, TypeError, "column_subset: k must be an integer"),
     ("NaN", (WITH_NAN, 2), {}, ValueError, "column_subset: A must be finite; got 1 NaN or infinite entry out of 40, the first in row 3"),
-    ("empty", (A[:0], 1), {}, ValueError, r"column_subset: A must have at least one row and one column; got shape \(0, 5\)"),
+    ("empty", (A[:0], 1), {}, ValueError, r"column_subset: A must have at least one entry; got shape \(0, 5\)"),
     ("vector", (A[0], 1), {}, ValueError, "column_subset: A must be 2-dimensional"),
     ("method", (A, 1), {"method": "best"}, ValueError, "column_subset: method must be one of 'qr', 'strong'"),
     ("sketch", (A, 3), {"sketch_rows": 2}, ValueError, "column_subset: sketch_rows must be an integer of at least 3; got 2"),
