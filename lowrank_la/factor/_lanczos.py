@@ -17,6 +17,7 @@ from lowrank_la.factor._matrix import Matrix
 
 CLAIM = "|values_i - an eigenvalue of A| <= residuals_i <= bound, for every i"
 NOISE = 50  # roundoff units of the longest product: what is left of a block below it is rounding error
+NEGLIGIBLE = 1e-28  # weight of a node that belongs to the rows of zeros behind an invariant space
 ROUNDING = 10  # roundoff units times sqrt(n): errors of products
 
 
@@ -171,18 +172,18 @@ def _full_answer(matrix: Matrix, krylov: Krylov, first: Array) -> LanczosResult:
     numbers = np.diagonal(T).real, beta, values[::-1], np.abs(vectors[0, ::-1]) ** 2, krylov.residuals[::-1]
     slack = ROUNDING * matrix.shape[0] ** 0.5 * matrix.roundoff * krylov.size
     certificate = Certificate(CLAIM, float(np.max(krylov.residuals)) + slack, 1.0, "residual")
-    alpha, beta, values, weights, residuals = (_real(matrix, part) for part in numbers)
+    alpha, beta, values, weights, residuals = (to_caller(matrix, part) for part in numbers)
     Q = matrix.door.leave(rows.T)
     return LanczosResult(alpha, beta, Q, values, weights, residuals, krylov.finished or m == matrix.shape[0], certificate)
 
 
 def _short_answer(matrix: Matrix, T: Tridiagonal) -> LanczosResult:
     steps = int(np.argmax(T.beta[:, 0] == 0)) + 1 if (T.beta[:, 0] == 0).any() else T.beta.shape[0]
-    T = Tridiagonal(T.alpha[:steps], T.beta[:steps], T.skewness)
+    T = T.first(steps)
     values, vectors = T.ritz
     residuals = T.beta[-1, 0] * np.abs(vectors[0, -1, ::-1])
     numbers = T.alpha[:, 0], T.beta[:, 0], values[0, ::-1], vectors[0, 0, ::-1] ** 2, residuals
-    alpha, beta, values, weights, residuals = (_real(matrix, part) for part in numbers)
+    alpha, beta, values, weights, residuals = (to_caller(matrix, part) for part in numbers)
     certificate = Certificate(CLAIM, np.inf, 1.0, "none")
     return LanczosResult(alpha, beta, None, values, weights, residuals, bool(T.beta[-1, 0] == 0), certificate)
 
@@ -192,7 +193,8 @@ def _phase(x: np.ndarray) -> np.ndarray:
     return np.where(size > 0, x, 1) / np.where(size > 0, size, 1)
 
 
-def _real(matrix: Matrix, x: np.ndarray) -> Array:
+def to_caller(matrix: Matrix, x: np.ndarray) -> Array:
+    """Hand out real numbers from the host."""
     xp = matrix.xp
     return matrix.door.leave(xp.astype(_arrays.from_numpy(np.ascontiguousarray(x), matrix.like), matrix.door.real_dtype))
 
@@ -215,6 +217,17 @@ class Tridiagonal:
         T[:, i[1:], i[:-1]] = self.beta[:-1].T  # eigh reads the lower triangle
         values, vectors = np.linalg.eigh(T)
         return values, vectors
+
+    @property
+    def nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes and weights (p, k) of Gauss quadrature; weights that are rounding errors are zero."""
+        values, vectors = self.ritz
+        weights = vectors[:, 0, :] ** 2
+        return values, np.where(weights > NEGLIGIBLE, weights, 0.0)
+
+    def first(self, steps: int) -> Tridiagonal:
+        """Forget all steps but the first."""
+        return Tridiagonal(self.alpha[:steps], self.beta[:steps], self.skewness)
 
 
 def tridiagonal(matrix: Matrix, X: Array, steps: int) -> Tridiagonal:

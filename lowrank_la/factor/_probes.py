@@ -15,6 +15,12 @@ def gaussian(like: Array, n: int, count: int, seed: int, purpose: str) -> Array:
     return _normals(like, n, count, seed, purpose)
 
 
+def sphere(like: Array, n: int, count: int, seed: int, purpose: str) -> Array:
+    """Draw `count` columns that are uniform on the sphere of radius sqrt(n)."""
+    X = gaussian(like, n, count, seed, purpose)
+    return X * (n**0.5 / _arrays.namespace(X).linalg.vector_norm(X, axis=0))
+
+
 def _normals(like: Array, n: int, count: int, seed: int, purpose: str) -> Array:
     xp = _arrays.namespace(like)
     rows = xp.arange(n, dtype=xp.int64, device=like.device)

@@ -297,9 +297,7 @@ def _left_out(R: np.ndarray, roundoff: float) -> np.ndarray:
 
 
 def _sphere(matrix: Matrix, count: int, seed: int, purpose: str) -> Array:
-    """Draw vectors that are uniform on the sphere of radius sqrt(n)."""
-    X = _probes.gaussian(matrix.like, matrix.shape[0], count, seed, purpose)
-    return X * (matrix.shape[0] ** 0.5 / matrix.xp.linalg.vector_norm(X, axis=0))
+    return _probes.sphere(matrix.like, matrix.shape[0], count, seed, purpose)
 
 
 def _columns(X: Array, Y: Array) -> np.ndarray:
