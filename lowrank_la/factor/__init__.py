@@ -2,6 +2,7 @@
 
 from lowrank_la.factor._columns import ColumnSubsetResult, column_subset
 from lowrank_la.factor._cur import CURResult, cur
+from lowrank_la.factor._density import DensityResult, spectral_density
 from lowrank_la.factor._factored import Factored
 from lowrank_la.factor._interpolative import InterpolativeResult, interpolative
 from lowrank_la.factor._kron import KronResult, kron_svd
@@ -11,10 +12,12 @@ from lowrank_la.factor._orth import orth
 from lowrank_la.factor._polar import PolarResult, polar
 from lowrank_la.factor._power import PowerResult, psd_power
 from lowrank_la.factor._procrustes import ProcrustesResult, procrustes
+from lowrank_la.factor._prox import ProxResult, prox
 from lowrank_la.factor._psd import EighResult, eigsh_psd, nystrom_psd
 from lowrank_la.factor._regression import ReducedRankResult, reduced_rank_regression
 from lowrank_la.factor._result import SVDResult
 from lowrank_la.factor._rpcholesky import RPCholeskyResult, rpcholesky
+from lowrank_la.factor._streaming import StreamingSVD
 from lowrank_la.factor._svd import svd
 from lowrank_la.factor._sylvester import SylvesterResult, sylvester_spd
 from lowrank_la.factor._trace import TraceResult, trace
@@ -23,6 +26,7 @@ from lowrank_la.factor._weighted import WeightedSVDResult, weighted_svd
 __all__ = [
     "CURResult",
     "ColumnSubsetResult",
+    "DensityResult",
     "EighResult",
     "Factored",
     "InterpolativeResult",
@@ -32,9 +36,11 @@ __all__ = [
     "PolarResult",
     "PowerResult",
     "ProcrustesResult",
+    "ProxResult",
     "RPCholeskyResult",
     "ReducedRankResult",
     "SVDResult",
+    "StreamingSVD",
     "SylvesterResult",
     "TraceResult",
     "WeightedSVDResult",
@@ -49,9 +55,11 @@ __all__ = [
     "orth",
     "polar",
     "procrustes",
+    "prox",
     "psd_power",
     "reduced_rank_regression",
     "rpcholesky",
+    "spectral_density",
     "svd",
     "sylvester_spd",
     "trace",
