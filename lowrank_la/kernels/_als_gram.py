@@ -13,12 +13,12 @@ import numpy as np
 from numba import get_num_threads, njit, prange
 
 from lowrank_la.kernels import _tile
+from lowrank_la.kernels._aligned import aligned
 
 PANEL_BYTES = 1 << 14
 FLUSH = 4096  # entries summed in float32 before the sum goes to float64
 HEAVY = 1 << 16  # entries from which a row is cut into chunks that threads share
 PARTS_PER_THREAD = 8
-LINE_BYTES = 64
 LANES = 8  # small matrices handled side by side
 
 _ROWS = _tile.ROWS
@@ -57,14 +57,6 @@ def widened(F: np.ndarray, dtype: Any) -> np.ndarray:
     out = aligned(n, -(-(k + 1) // lanes) * lanes, F[:0].astype(dtype))
     out[:, :k] = F
     return out
-
-
-@njit(cache=True)
-def aligned(height, width, like):
-    """Allocate zeros (height, width) of the dtype of `like` that begin on a cache line, so that no vector of full rows straddles two."""
-    raw = np.zeros(height * width + LINE_BYTES // like.itemsize, like.dtype)
-    first = -raw.ctypes.data % LINE_BYTES // like.itemsize
-    return raw[first : first + height * width].reshape((height, width))
 
 
 def panel_height(F: np.ndarray) -> int:

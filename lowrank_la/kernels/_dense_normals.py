@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit, prange
 
 from lowrank_la.kernels import _panels, _tile, _vector
+from lowrank_la.kernels._aligned import aligned
 
 _LIFT_ROWS = 256  # of X that are made together
 _LIFT_DEPTH = 64  # rows of S
@@ -54,8 +55,8 @@ def sketch(A, corner, down, across, rows, columns, seed, stream, row_offset, wei
     for task in prange(parts * chunks * panels):
         p, q, left = task // (chunks * panels), task // panels % chunks, task % panels * strips
         begin, end = rows * p // parts, rows * (p + 1) // parts
-        panel = _panels.aligned(strips * depth, width, sums)
-        S = _panels.aligned(tall, depth + _vector.LANES, sums)  # the odd stride spreads its columns over the cache
+        panel = aligned(strips * depth, width, sums)
+        S = aligned(tall, depth + _vector.LANES, sums)  # the odd stride spreads its columns over the cache
         for first in range(begin, end, depth):
             count = min(depth, end - first)
             here = corner + first * down + left * width * across
@@ -86,8 +87,8 @@ def lift(Y, corner, down, across, height, seed, stream, first, factor, width, st
     panels = -(-columns // (strips * width))
     for task in prange(shares * panels):
         begin, end, left = rows * (task // panels) // shares, rows * (task // panels + 1) // shares, task % panels * strips * width
-        panel, total = _panels.aligned(strips * depth, width, X), _panels.aligned(strips * _LIFT_ROWS, width, X)
-        S = _panels.aligned(_LIFT_DEPTH, _LIFT_ROWS + _vector.LANES, X)
+        panel, total = aligned(strips * depth, width, X), aligned(strips * _LIFT_ROWS, width, X)
+        S = aligned(_LIFT_DEPTH, _LIFT_ROWS + _vector.LANES, X)
         _panels.pack(Y, corner + left * across, down, across, columns - left, height, np.empty(0), panel, depth)
         for row in range(begin, end, _LIFT_ROWS):
             count = min(_LIFT_ROWS, end - row)

@@ -11,15 +11,16 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from lowrank_la.kernels import _panels, _tile, _vector
+from lowrank_la.kernels import _panels, _tile_signs, _vector
+from lowrank_la.kernels._aligned import aligned
 
 _BITS = 32  # signs in a word
 _LIFT_ROWS = 1024  # of X that are made together
 _SHARES = 64  # of the rows of X, whatever the number of threads
 
 _draw = _vector.drawn(_vector.words)
-_tables, _tables1 = _tile.sign_sums(), _tile.sign_sums(1)
-_add, _add1 = _tile.lookup(), _tile.lookup(1)
+_tables, _tables1 = _tile_signs.sign_sums(), _tile_signs.sign_sums(1)
+_add, _add1 = _tile_signs.lookup(), _tile_signs.lookup(1)
 
 
 @njit(parallel=True, cache=True)
@@ -31,7 +32,7 @@ def sketch(A, corner, down, across, rows, columns, seed, stream, row_offset, wei
         p, q, left = task // (chunks * panels), task // panels % chunks, task % panels * strips
         begin, end = rows * p // parts, rows * (p + 1) // parts
         height = min(chunk, sums.shape[2] - q * chunk)
-        panel, table = _panels.aligned(strips * depth, width, sums), _panels.aligned(4 * _BITS, width, sums)
+        panel, table = aligned(strips * depth, width, sums), aligned(4 * _BITS, width, sums)
         codes = np.empty((depth // _BITS, chunk), np.uint32)
         for first in range(begin, end, depth):
             count = min(depth, end - first)
@@ -91,8 +92,8 @@ def lift(Y, corner, down, across, height, seed, stream, first, factor, width, st
     panels = -(-columns // (strips * width))
     for task in prange(shares * panels):
         begin, end, left = rows * (task // panels) // shares, rows * (task // panels + 1) // shares, task % panels * strips * width
-        panel, table = _panels.aligned(strips * depth, width, X), _panels.aligned(4 * _BITS, width, X)
-        total = _panels.aligned(_LIFT_ROWS, width, X)
+        panel, table = aligned(strips * depth, width, X), aligned(4 * _BITS, width, X)
+        total = aligned(_LIFT_ROWS, width, X)
         codes = np.empty((depth // _BITS, _LIFT_ROWS + _vector.LANES), np.uint32)
         _panels.pack(Y, corner + left * across, down, across, columns - left, height, np.empty(0), panel, depth)
         for row in range(begin, end, _LIFT_ROWS):

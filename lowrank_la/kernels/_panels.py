@@ -58,14 +58,6 @@ def joined(sums: np.ndarray, height: int, columns: int, factor: float) -> Array:
 
 
 @njit(cache=True)
-def aligned(rows, columns, like):
-    """Zeros in the dtype of `like` that start on a cache line: loads that straddle two lines take twice as long."""
-    space = np.zeros(rows * columns + 16, like.dtype)
-    start = (-space.ctypes.data % 64) // space.itemsize
-    return space[start : start + rows * columns].reshape(rows, columns)
-
-
-@njit(cache=True)
 def pack(A, corner, down, across, columns, rows, weights, panel, depth):
     """Copy a corner of a matrix, times the weights of its rows, to strips of `depth` rows each; the rest becomes zero."""
     width = panel.shape[1]

@@ -1,7 +1,7 @@
 """Register tiles: the inner loops of dense kernels, emitted as vector code for the host's CPU.
 
 Compilers do not keep a block of a matrix product in registers on their own. The
-functions here build Numba intrinsics that do. They and `_vector` are the only code of the
+functions here build Numba intrinsics that do. They, `_tile_signs` and `_vector` are the only code of the
 library that emits LLVM IR; kernels call them inside `njit` functions with ordinary arrays::
 
     from numba import njit
@@ -76,7 +76,7 @@ def outer(rows: int = ROWS, vectors: int = VECTORS, lanes: int | None = None, *,
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
             K, _, ia, sai, sak, _, ib, sbk, _, ic, sc = values
             A, B, C = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 5, 8))
-            corners = [[builder.add(ic, _mul(builder, sc, i, v * wide)) for v in range(vectors)] for i in range(rows)]
+            corners = [[builder.add(ic, strided(builder, sc, i, v * wide)) for v in range(vectors)] for i in range(rows)]
             zero = ir.Constant(C.vector, None)
             sums = [C.load(corner) if add else zero for row in corners for corner in row]
 
@@ -84,8 +84,8 @@ def outer(rows: int = ROWS, vectors: int = VECTORS, lanes: int | None = None, *,
                 at = builder.add(ib, builder.mul(k, sbk))
                 right = [B.load(builder.add(at, integer(v * wide)), C.vector) for v in range(vectors)]
                 at = builder.add(ia, builder.mul(k, sak))
-                left = [A.broadcast(builder.add(at, _mul(builder, sai, i, 0)), C.vector) for i in range(rows)]
-                return [_fma(builder, left[t // vectors], right[t % vectors], sums[t]) for t in range(rows * vectors)]
+                left = [A.broadcast(builder.add(at, strided(builder, sai, i, 0)), C.vector) for i in range(rows)]
+                return [multiply_add(builder, left[t // vectors], right[t % vectors], sums[t]) for t in range(rows * vectors)]
 
             sums = loop(builder, K, sums, step)
             for t, total in enumerate(sums):
@@ -113,16 +113,18 @@ def inner(rows: int = ROWS, lanes: int | None = None) -> Callable[..., None]:
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
             K, _, ia, sa, _, ix, _, ic = values
             A, X, C = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4, 6))
-            starts = [builder.add(ia, _mul(builder, sa, i, 0)) for i in range(rows)]
+            starts = [builder.add(ia, strided(builder, sa, i, 0)) for i in range(rows)]
 
             def step(block, sums):  # type: ignore[no-untyped-def]
                 k = builder.mul(block, integer(wide))
                 right = X.load(builder.add(ix, k), C.vector)
-                return [_fma(builder, A.load(builder.add(at, k), C.vector), right, s) for at, s in zip(starts, sums, strict=True)]
+                return [multiply_add(builder, A.load(builder.add(at, k), C.vector), right, s) for at, s in zip(starts, sums, strict=True)]
 
             def tail(k, sums):  # type: ignore[no-untyped-def]
                 right = X.element(builder.add(ix, k), C.scalar)
-                return [_fma(builder, A.element(builder.add(at, k), C.scalar), right, s) for at, s in zip(starts, sums, strict=True)]
+                return [
+                    multiply_add(builder, A.element(builder.add(at, k), C.scalar), right, s) for at, s in zip(starts, sums, strict=True)
+                ]
 
             blocks = builder.sdiv(K, integer(wide))
             sums = loop(builder, blocks, [ir.Constant(C.vector, None)] * rows, step)
@@ -159,7 +161,7 @@ def gather(vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., No
                 at = builder.add(io, k)
                 row = builder.add(ia, builder.mul(order.integer(at), sa))
                 left = weight.broadcast(at, C.vector)
-                return [_fma(builder, left, A.load(builder.add(row, integer(v * wide)), C.vector), s) for v, s in enumerate(sums)]
+                return [multiply_add(builder, left, A.load(builder.add(row, integer(v * wide)), C.vector), s) for v, s in enumerate(sums)]
 
             sums = loop(builder, K, [C.load(corner) for corner in corners], step)
             for total, corner in zip(sums, corners, strict=True):
@@ -194,7 +196,7 @@ def scatter(vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., N
                 left = weight.broadcast(at, C.vector)
                 for v, x in enumerate(right):
                     corner = builder.add(row, integer(v * wide))
-                    C.store(_fma(builder, left, x, C.load(corner)), corner)
+                    C.store(multiply_add(builder, left, x, C.load(corner)), corner)
                 return []
 
             loop(builder, K, [], step)
@@ -221,7 +223,7 @@ def inner_fine(rows: int = 4) -> Callable[..., None]:
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
             K, _, ia, sa, _, _, ix, _, _, ic = values
             A, X, Y, C, E = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4, 5, 7, 8))
-            starts = [builder.add(ia, _mul(builder, sa, i, 0)) for i in range(rows)]
+            starts = [builder.add(ia, strided(builder, sa, i, 0)) for i in range(rows)]
 
             def add(k, pairs, keep):  # type: ignore[no-untyped-def]
                 right, small = (keep(part.load(builder.add(ix, k), C.vector)) for part in (X, Y))
@@ -309,14 +311,14 @@ def lanewise(rows: int = 4, columns: int = 4, lanes: int | None = None) -> Calla
         def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
             K, _, ia, sai, sak, _, ib, sbj, sbk, _, ic, sci, _, si = values
             A, B, C, S = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 5, 9, 12))
-            corners = [[builder.add(ic, _mul(builder, sci, i, j * wide)) for j in range(columns)] for i in range(rows)]
+            corners = [[builder.add(ic, strided(builder, sci, i, j * wide)) for j in range(columns)] for i in range(rows)]
 
             def step(k, sums):  # type: ignore[no-untyped-def]
                 at = builder.add(ib, builder.mul(k, sbk))
-                right = [B.load(builder.add(at, _mul(builder, sbj, j, 0)), C.vector) for j in range(columns)]
+                right = [B.load(builder.add(at, strided(builder, sbj, j, 0)), C.vector) for j in range(columns)]
                 at = builder.add(ia, builder.mul(k, sak))
-                left = [builder.fneg(A.load(builder.add(at, _mul(builder, sai, i, 0)), C.vector)) for i in range(rows)]
-                return [_fma(builder, left[t // columns], right[t % columns], sums[t]) for t in range(rows * columns)]
+                left = [builder.fneg(A.load(builder.add(at, strided(builder, sai, i, 0)), C.vector)) for i in range(rows)]
+                return [multiply_add(builder, left[t // columns], right[t % columns], sums[t]) for t in range(rows * columns)]
 
             sums = loop(builder, K, [C.load(corner) for row in corners for corner in row], step)
             scale = S.load(si, C.vector)
@@ -327,157 +329,6 @@ def lanewise(rows: int = 4, columns: int = 4, lanes: int | None = None) -> Calla
         return signature, emit
 
     return reduce
-
-
-def hadamard(levels: int, lanes: int | None = None) -> Callable[..., None]:
-    """Build `mix(count, a, ia, sa, b, ib, sb)`, Walsh-Hadamard transforms of length 2**levels from a to b.
-
-    For each of `count` vectors of columns, the last ones first, the intrinsic reads the
-    2**levels rows that start at a[ia] and lie sa apart, and writes their sums and differences,
-    without scaling, to rows of b, the upper ones first. a and b may be one. Where rows of b
-    are closer than their vectors, what a vector writes beyond its row is overwritten by the
-    next row, except after the last one.
-    """
-
-    @intrinsic
-    def mix(typingctx, count, a, ia, sa, b, ib, sb):  # type: ignore[no-untyped-def]
-        wide = lanes or lanes_of(str(a.dtype))
-        signature = types.void(types.intp, a, *[types.intp] * 2, b, *[types.intp] * 2)
-
-        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
-            count, _, ia, sa, _, ib, sb = values
-            A, B = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4))
-            last = builder.sub(count, integer(1))
-
-            def step(k, _):  # type: ignore[no-untyped-def]
-                at = builder.mul(builder.sub(last, k), integer(wide))
-                x = [A.load(builder.add(builder.add(ia, at), _mul(builder, sa, i, 0))) for i in range(1 << levels)]
-                for bit in range(levels):
-                    pairs = [i for i in range(len(x)) if not i >> bit & 1]
-                    for i in pairs:
-                        j = i | 1 << bit
-                        x[i], x[j] = builder.fadd(x[i], x[j]), builder.fsub(x[i], x[j])
-                for i, value in enumerate(x):
-                    B.store(value, builder.add(builder.add(ib, at), _mul(builder, sb, i, 0)))
-                return []
-
-            loop(builder, count, [], step)
-            return context.get_dummy_value()
-
-        return signature, emit
-
-    return mix
-
-
-def hadamard_lanes(distance: int, lanes: int | None = None) -> Callable[..., None]:
-    """Build `mix(count, a, ia, b, ib)`, Walsh-Hadamard transforms inside each of `count` vectors from a[ia] on, to b[ib] on.
-
-    The numbers that are combined lie `distance` apart, then twice that, up to half a vector.
-    """
-
-    @intrinsic
-    def mix(typingctx, count, a, ia, b, ib):  # type: ignore[no-untyped-def]
-        wide = lanes or lanes_of(str(a.dtype))
-        signature = types.void(types.intp, a, types.intp, b, types.intp)
-
-        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
-            count, _, ia, _, ib = values
-            A, B = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 3))
-
-            def step(k, _):  # type: ignore[no-untyped-def]
-                at = builder.mul(k, integer(wide))
-                x = A.load(builder.add(ia, at))
-                apart = distance
-                while apart < wide:
-                    other = ir.Constant(ir.VectorType(ir.IntType(32), wide), [v ^ apart for v in range(wide)])
-                    signs = ir.Constant(A.vector, [A.scalar(-1.0 if v & apart else 1.0) for v in range(wide)])
-                    x = _fma(builder, x, signs, builder.shuffle_vector(x, x, other))
-                    apart *= 2
-                B.store(x, builder.add(ib, at))
-                return []
-
-            loop(builder, count, [], step)
-            return context.get_dummy_value()
-
-        return signature, emit
-
-    return mix
-
-
-def sign_sums(vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., None]:
-    """Build `fill(count, b, ib, sb, t, it, st)`, tables of the 16 signed sums of 4 rows of b.
-
-    For each of `count` groups g of rows, and for 0 <= m < 16 and 0 <= v < vectors * lanes,
-
-        t[it + (16 * g + m) * st + v] = sum_{q < 4} (-1)**(bit q of m) * b[ib + (4 * g + q) * sb + v].
-    """
-
-    @intrinsic
-    def fill(typingctx, count, b, ib, sb, t, it, st):  # type: ignore[no-untyped-def]
-        wide = lanes or lanes_of(str(t.dtype))
-        signature = types.void(types.intp, b, *[types.intp] * 2, t, *[types.intp] * 2)
-
-        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
-            count, _, ib, sb, _, it, st = values
-            B, T = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 4))
-
-            def step(g, _):  # type: ignore[no-untyped-def]
-                row = builder.add(ib, builder.mul(builder.mul(g, integer(4)), sb))
-                place = builder.add(it, builder.mul(builder.mul(g, integer(16)), st))
-                for v in range(vectors):
-                    first, *others = (B.load(builder.add(row, _mul(builder, sb, q, v * wide)), T.vector) for q in range(4))
-                    sums = [first, builder.fneg(first)]
-                    for x in others:
-                        sums = [builder.fadd(s, x) for s in sums] + [builder.fsub(s, x) for s in sums]
-                    for m, total in enumerate(sums):
-                        T.store(total, builder.add(place, _mul(builder, st, m, v * wide)))
-                return []
-
-            loop(builder, count, [], step)
-            return context.get_dummy_value()
-
-        return signature, emit
-
-    return fill
-
-
-def lookup(vectors: int = VECTORS, stride: int = VECTORS, lanes: int | None = None) -> Callable[..., None]:
-    """Build `add(count, codes, io, t, it, c, ic, sc)`, sums of 8 table rows for each of many rows of c.
-
-    For 0 <= r < count, the 32-bit integer codes[io + r] has 8 digits m_g of 4 bits, the lowest
-    first. The intrinsic adds to c[ic + r * sc + v], for 0 <= v < vectors * lanes, the sum over
-    g < 8 of t[it + (16 * g + m_g) * st + v], where st is `stride` vectors. With tables of
-    `sign_sums`, that is a product of a 32-column sign matrix, one bit for each sign, at a quarter
-    of the operations.
-    """
-
-    @intrinsic
-    def add(typingctx, count, codes, io, t, it, c, ic, sc):  # type: ignore[no-untyped-def]
-        wide = lanes or lanes_of(str(c.dtype))
-        signature = types.void(types.intp, codes, types.intp, t, types.intp, c, *[types.intp] * 2)
-
-        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
-            count, _, io, _, it, _, ic, sc = values
-            codes, T, C = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 3, 5))
-
-            def step(r, _):  # type: ignore[no-untyped-def]
-                code = builder.zext(builder.load(builder.gep(codes.data, [builder.add(io, r)]), align=codes.align), it.type)
-                corner = builder.add(ic, builder.mul(r, sc))
-                sums = [C.load(builder.add(corner, integer(v * wide))) for v in range(vectors)]
-                for g in range(8):
-                    digit = builder.and_(builder.lshr(code, integer(4 * g)), integer(15))
-                    row = builder.add(it, builder.mul(builder.add(digit, integer(16 * g)), integer(stride * wide)))
-                    sums = [builder.fadd(s, T.load(builder.add(row, integer(v * wide)))) for v, s in enumerate(sums)]
-                for v, total in enumerate(sums):
-                    C.store(total, builder.add(corner, integer(v * wide)))
-                return []
-
-            loop(builder, count, [], step)
-            return context.get_dummy_value()
-
-        return signature, emit
-
-    return add
 
 
 def prefetch() -> Callable[..., None]:
@@ -565,11 +416,11 @@ def integer(value: int, bits: int = 64) -> ir.Constant:
     return ir.Constant(ir.IntType(bits), value)
 
 
-def _mul(builder: ir.IRBuilder, stride: ir.Value, times: int, plus: int) -> ir.Value:
+def strided(builder: ir.IRBuilder, stride: ir.Value, times: int, plus: int) -> ir.Value:
     return builder.add(builder.mul(stride, integer(times)), integer(plus))
 
 
-def _fma(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value, *, once: bool = False) -> ir.Value:
+def multiply_add(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value, *, once: bool = False) -> ir.Value:
     """Return x * y + z, fused where the CPU has the instruction, or rounded only `once` at any price."""
     kind = x.type
     scalar = kind.element if isinstance(kind, ir.VectorType) else kind
@@ -582,7 +433,7 @@ def _fma(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value, *, once: 
 def _fine(builder: ir.IRBuilder, total: ir.Value, error: ir.Value, x: ir.Value, y: ir.Value, small: ir.Value) -> tuple[ir.Value, ir.Value]:
     """Add x * (y + small) to the pair total + error."""
     product = builder.fmul(x, y)
-    lost = _fma(builder, x, small, _fma(builder, x, y, builder.fneg(product), once=True), once=True)
+    lost = multiply_add(builder, x, small, multiply_add(builder, x, y, builder.fneg(product), once=True), once=True)
     total, rest = _two_sum(builder, total, product)
     return total, builder.fadd(error, builder.fadd(rest, lost))
 

@@ -18,7 +18,8 @@ from numba import njit, prange
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
-from lowrank_la.kernels import _tile
+from lowrank_la.kernels import _tile, _tile_signs
+from lowrank_la.kernels._aligned import aligned
 from lowrank_la.kernels._engine import Kernel
 
 _FIRST_LEVELS = 11  # of the first pass, one more where rows are short
@@ -88,16 +89,8 @@ def _pass(source: np.ndarray, target: np.ndarray, outer: int, levels: int, inner
 
 
 _fetch = _tile.prefetch()
-_mix1, _mix2, _mix3, _mix4 = (_tile.hadamard(levels) for levels in (1, 2, 3, 4))
-_inside1, _inside2, _inside4, _inside8 = (_tile.hadamard_lanes(distance) for distance in (1, 2, 4, 8))
-
-
-@njit(cache=True)
-def aligned(rows, columns, like):
-    """Zeros in the dtype of `like` that start on a cache line: loads that straddle two lines take twice as long."""
-    space = np.zeros(rows * columns + 16, like.dtype)
-    start = (-space.ctypes.data % 64) // space.itemsize
-    return space[start : start + rows * columns].reshape(rows, columns)
+_mix1, _mix2, _mix3, _mix4 = (_tile_signs.hadamard(levels) for levels in (1, 2, 3, 4))
+_inside1, _inside2, _inside4, _inside8 = (_tile_signs.hadamard_lanes(distance) for distance in (1, 2, 4, 8))
 
 
 @njit(cache=True)

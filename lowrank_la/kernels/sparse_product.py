@@ -17,7 +17,8 @@ from numba import get_num_threads, njit, prange
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
-from lowrank_la.kernels import _panels, _rows, _tile
+from lowrank_la.kernels import _rows, _tile
+from lowrank_la.kernels._aligned import aligned
 from lowrank_la.kernels._engine import Kernel
 
 WIDEST = 4  # vectors of a panel
@@ -179,7 +180,7 @@ def _times(values, indices, indptr, edges, X, Y):  # type: ignore[no-untyped-def
     panels, d, width = X.shape
     for task in prange(panels * (edges.size - 1)):
         panel, p = task % panels, task // panels
-        y = _panels.aligned(1, width, X[0, 0])[0]
+        y = aligned(1, width, X[0, 0])[0]
         left = panel * width
         columns = min(width, Y.shape[1] - left)
         for i in range(edges[p], edges[p + 1]):
@@ -194,7 +195,7 @@ def _adjoint(values, indices, indptr, edges, Y, corner, down, across, columns, Z
     parts, panels, rows, width = Z.shape
     for task in prange(parts * panels):
         panel, p = task % panels, task // panels
-        y = _panels.aligned(1, width, Z[0, 0, 0])[0]
+        y = aligned(1, width, Z[0, 0, 0])[0]
         left = panel * width
         for i in range(edges[p], edges[p + 1]):
             for j in range(min(width, columns - left)):
@@ -207,7 +208,7 @@ def _gram(values, indices, indptr, edges, X, start, Z, sums):  # type: ignore[no
     parts, panels, rows, width = Z.shape
     for task in prange(parts * panels):
         panel, p = task % panels, task // panels
-        y, total = _panels.aligned(2, width, Z[0, 0, 0])
+        y, total = aligned(2, width, Z[0, 0, 0])
         for i in range(edges[p], edges[p + 1]):
             y[:] = start[panel, 0]
             _gather(indptr[i + 1] - indptr[i], X, panel * rows * width, indices, values, indptr[i], y)

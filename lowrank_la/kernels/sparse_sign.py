@@ -16,6 +16,7 @@ from numba import njit, prange
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 from lowrank_la.kernels import _tile, philox
+from lowrank_la.kernels._aligned import aligned
 from lowrank_la.kernels._engine import Kernel
 from lowrank_la.kernels._gather import gather_sum
 
@@ -108,7 +109,7 @@ def _sketch(A, B, seed, stream, zeta, row_offset, weights, tile_rows, sums):
     for task in prange(parts * panels):
         p, left = task // panels, (task % panels) * width
         begin, end = A.shape[0] * p // parts, A.shape[0] * (p + 1) // parts
-        tile = _aligned(tile_rows, width, A.dtype)
+        tile = aligned(tile_rows, width, A)
         keys = np.empty((-(-zeta // 4) * 4, tile_rows), np.int32)
         start = np.empty(height // zeta + 1, np.int32)
         order, signs = np.empty(tile_rows, np.int32), np.empty(tile_rows, A.dtype)
@@ -123,14 +124,6 @@ def _sketch(A, B, seed, stream, zeta, row_offset, weights, tile_rows, sums):
                     continue
                 _sort(keys[t, :rows], start, order, signs)
                 _add_block(tile, start, order, signs, sums, at)
-
-
-@njit(cache=True)
-def _aligned(rows, columns, dtype):
-    """Zeros whose rows, of whole vectors, start on cache lines: loads that straddle two lines take twice as long."""
-    space = np.zeros(rows * columns + 16, dtype)
-    start = (-space.ctypes.data % 64) // space.itemsize
-    return space[start : start + rows * columns].reshape(rows, columns)
 
 
 @njit(cache=True)

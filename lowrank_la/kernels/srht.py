@@ -22,6 +22,7 @@ from numba import njit, prange
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 from lowrank_la.kernels import _tile, fwht, philox
+from lowrank_la.kernels._aligned import aligned
 from lowrank_la.kernels._engine import Kernel
 
 _TILE_BYTES = 1 << 20  # one block of a panel of columns
@@ -196,7 +197,7 @@ def _sketch(A, seed, streams, size, row_offset, blocks, weights, width, sums):
     bits = _log2(size)
     for task in prange(parts * panels):
         p, left = task // panels, task % panels * width
-        tile = fwht.aligned(size, width, sums)
+        tile = aligned(size, width, sums)
         place, sample, signs = np.empty(size, np.int32), np.empty(height, np.int32), np.empty(height, np.int32)
         for b in range(blocks * p // parts, blocks * (p + 1) // parts):
             block = row_offset // size + b
@@ -251,7 +252,7 @@ def _lift(Y, seed, streams, size, first, width, X):
     for task in prange(blocks * panels):
         block, left = start + task // panels, task % panels * width
         w = min(width, columns - left)
-        tile = fwht.aligned(size, width, Y)
+        tile = aligned(size, width, Y)
         place, sample, signs = np.empty(size, np.int32), np.empty(height, np.int32), np.empty(height, np.int32)
         _permutation(seed, streams[0], block, bits, place)
         _permutation(seed, streams[1], block, bits, sample)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from lowrank_la import limit_threads
-from lowrank_la.kernels import _dense_signs, _panels, _tile, dense
+from lowrank_la.kernels import _dense_signs, _panels, _tile, _tile_signs, dense
 from lowrank_la.kernels._engine import use_engine
 from tests.kernels.test_sparse_sign import close, data
 
@@ -112,7 +112,7 @@ def test_bits_are_transposed(rows):
     np.testing.assert_array_equal(words[:, None] >> np.arange(32, dtype=np.uint32) & 1, bits.T)
 
 
-FILL, ADD = _tile.sign_sums(), _tile.lookup()
+FILL, ADD = _tile_signs.sign_sums(), _tile_signs.lookup()
 
 
 @njit
