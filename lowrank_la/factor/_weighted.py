@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from lowrank_la import _arrays, _checks
+from lowrank_la import _arrays, _checks, _random
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, Result
 from lowrank_la.factor import _dense
 from lowrank_la.factor._core import core, tails
 from lowrank_la.factor._dense import adjoint, defect, gamma, norms, residual, wide
+from lowrank_la.factor._svd import svd
 from lowrank_la.factor._weights import Weight, weight
 
 NAME = "weighted_svd"
+METHODS = ("auto", "exact")
+LARGE, FEW = 400, 8  # rows and columns, and columns for each one wanted, from which `svd` is faster than LAPACK
 CLAIM = "||H_left^(1/2) (M - U diag(s) V^H) H_right^(1/2)||_F <= bound"
 
 
@@ -28,7 +31,7 @@ class WeightedSVDResult(Result):
     U, s, V : array (m, r), (r,), (n, r), or with a leading batch axis
         The approximation, as a plain singular value decomposition; s is descending.
     weighted_values : array (k,), real
-        Singular values of the weighted matrix H_left^(1/2) M H_right^(1/2), all of them.
+        Singular values of the weighted matrix H_left^(1/2) M H_right^(1/2): all, or only r where `svd` was used.
     error : float or array (b,)
         Weighted error of U diag(s) V^H, measured on the answer.
     optimum : float or array (b,)
@@ -67,6 +70,8 @@ def weighted_svd(
     left_factor: Array | None = None,
     right_factor: Array | None = None,
     damping: float = 0.0,
+    method: str = "auto",
+    rng: _random.RNG = None,
 ) -> WeightedSVDResult:
     """Approximate M by rank r, nearest in ||H_left^(1/2) (M - M^) H_right^(1/2)||_F.
 
@@ -91,6 +96,10 @@ def weighted_svd(
     damping : float, damping >= 0
         Adds damping times the mean of its diagonal to the diagonal of H on each weighted side;
         0.01 is usual where H comes from few samples.
+    method : {"auto", "exact"}
+        "exact": LAPACK. "auto": `svd` for large single matrices of which few singular values are wanted.
+    rng : None, int or numpy.random.Generator
+        For `svd`; an int gives the same answer on every backend.
 
     Returns
     -------
@@ -107,17 +116,18 @@ def weighted_svd(
 
     Notes
     -----
-    Cost: one SVD of an m x n matrix; for a Gram matrix 9 m^3 flops for its eigenvalues, for a
-    factor 2 p m^2 for a QR factorization; some 6 products of the sizes of M and H. Weights are
-    handled in float64, M in its own dtype. Memory: three arrays like M, two like H.
+    Cost: one SVD of an m x n matrix, or about 2 m n (rank + 10) flops a pass for some 30 passes of `svd`; for a Gram
+    matrix m^3 / 3 flops for its Cholesky factor, or 9 m^3 for its eigenvalues if it is nearly singular; for a
+    factor 2 p m^2 for a QR factorization (in float32 p m^2 for a Gram matrix in float64); some 6 products of
+    the sizes of M and H. Weights are handled in float64, M in its own dtype. Memory: five arrays like M, three like H.
 
     Without damping H may be singular: errors in directions of no weight are free, and among all optimal
     answers one-sided weights give a projection of M, weights on both sides that of least norm on one side.
 
     Certificate: the error of the returned factors is measured in float64, and all rounding errors are
     added, also those of the root of H; these are up to the square root of roundoff times ||H||^(1/2) ||M - M^||
-    if H is given as a Gram matrix or a tall factor. `optimum` is a true lower bound, so `certificate.bound - optimum`
-    bounds the excess over the best possible answer.
+    if H is given as a Gram matrix or a tall factor. `optimum` is a true lower bound (with probability 0.99 where `svd` was
+    used, by its certificate "excess"), so `certificate.bound - optimum` bounds the excess over the best possible answer.
 
     References
     ----------
@@ -146,6 +156,8 @@ def weighted_svd(
         raise ValueError(f"{NAME}: left and left_factor exclude each other; got both")
     if right is not None and right_factor is not None:
         raise ValueError(f"{NAME}: right and right_factor exclude each other; got both")
+    method = _checks.choice(NAME, "method", method, METHODS)
+    seed = _random.seed_of(NAME, rng)
     arrays = {"M": M, "left": left, "right": right, "left_factor": left_factor, "right_factor": right_factor}
     door, [M, left, right, left_factor, right_factor] = _dense.enter(NAME, **arrays)
     _checks.ndim(NAME, "M", M, (2, 3))
@@ -154,9 +166,8 @@ def weighted_svd(
     L = weight(NAME, "left", left, left_factor, M, -2, damping)
     R = weight(NAME, "right", right, right_factor, M, -1, damping)
 
-    B = _weighted(wide(M), L, R)
-    W, values, Zh = door.xp.linalg.svd(door.xp.astype(B, M.dtype, copy=False), full_matrices=False)
-    P, Q = _mapped_back(M, L, R, W[..., :, :rank], adjoint(Zh)[..., :, :rank])
+    lead = _leading(_weighted(wide(M), L, R), M, rank, method, seed)
+    P, Q = _mapped_back(M, L, R, lead.W, lead.Z)
     one = door.xp.ones((*M.shape[:-2], P.shape[-1]), dtype=door.real_dtype, device=M.device)
     cut = core(P, one, Q).truncate(P.shape[-1])
     error, bound = _error(M, L, R, wide(cut.U) * wide(cut.s)[..., None, :], adjoint(cut.V))
@@ -164,12 +175,37 @@ def weighted_svd(
         U=door.leave(cut.U),
         s=door.leave(cut.s),
         V=door.leave(cut.V),
-        weighted_values=door.leave(values),
+        weighted_values=door.leave(lead.values),
         error=_dense.number(door, error, M),
-        optimum=_dense.number(door, _optimum(M, L, R, B, (W, values, Zh), rank), M),
+        optimum=_dense.number(door, _optimum(M, L, R, lead.tail), M),
         clipped=float(max(np.max(L.clipped), np.max(R.clipped))),
         certificate=_dense.always(CLAIM, bound, "weighted residual"),
     )
+
+
+@dataclass(frozen=True)
+class _Leading:
+    """Leading singular vectors W and Z of a matrix, singular values, and a lower bound on the error of any matrix of this rank."""
+
+    W: Array
+    values: Array
+    Z: Array
+    tail: np.ndarray
+
+
+def _leading(B: Array, M: Array, rank: int, method: str, seed: int) -> _Leading:
+    """Decompose B, in the dtype of M, in full or in part."""
+    xp = _arrays.namespace(B)
+    short = xp.astype(B, M.dtype, copy=False)
+    if method == "auto" and B.ndim == 2 and min(B.shape) >= max(LARGE, FEW * rank):
+        found = svd(short, rank, certificate="excess", rng=seed)
+        assert found.certificate is not None
+        tail = np.asarray(found.error / (1 + found.certificate.bound)) - norms(B - short)
+        return _Leading(found.U, found.s, found.V, tail)
+    W, values, Zh = xp.linalg.svd(short, full_matrices=False)
+    tail = tails(values)[..., min(rank, values.shape[-1])] * (1 - defect(W)) * (1 - defect(adjoint(Zh)))
+    tail = tail - residual(B, wide(W) * wide(values)[..., None, :], Zh)
+    return _Leading(W[..., :, :rank], values, adjoint(Zh)[..., :, :rank], tail)
 
 
 def _weighted(E: Array, L: Weight, R: Weight) -> Array:
@@ -196,15 +232,13 @@ def _error(M: Array, L: Weight, R: Weight, left: Array, right: Array) -> tuple[n
     return value, np.sqrt((value + rounding) ** 2 + (1 + 1e-6) * roots)
 
 
-def _optimum(M: Array, L: Weight, R: Weight, B: Array, svd: tuple[Array, Array, Array], rank: int) -> np.ndarray:
+def _optimum(M: Array, L: Weight, R: Weight, tail: np.ndarray) -> np.ndarray:
     """Bound the weighted error of every matrix of this rank from below (Eckart, Young and Weyl).
 
     If H and L^H L differ by at most d, their roots differ by at most the root of d.
     """
-    W, values, Zh = svd
     M = wide(M)
-    LM, RM = norms(L.times(M)), norms(R.times(adjoint(M)))
-    rounding = R.norm * L.rounding(M) + R.rounding(adjoint(L.times(M))) + residual(B, wide(W) * wide(values)[..., None, :], Zh)
-    roots = np.sqrt(L.slack) * RM + np.sqrt(R.slack) * (LM + np.sqrt(L.slack) * norms(M))
-    tail = tails(values)[..., min(rank, values.shape[-1])] * (1 - defect(W)) * (1 - defect(adjoint(Zh)))
+    LM = L.times(M)
+    rounding = R.norm * L.rounding(M) + R.rounding(adjoint(LM))
+    roots = np.sqrt(L.slack) * norms(R.times(adjoint(M))) + np.sqrt(R.slack) * (norms(LM) + np.sqrt(L.slack) * norms(M))
     return np.maximum(tail - rounding - (1 + 1e-6) * roots, 0.0)

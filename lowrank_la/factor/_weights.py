@@ -11,7 +11,7 @@ import numpy as np
 from lowrank_la import _arrays, _checks
 from lowrank_la._arrays import Array
 from lowrank_la.factor import _dense
-from lowrank_la.factor._dense import adjoint, gamma, norms, wide
+from lowrank_la.factor._dense import adjoint, gamma, norms, residual, wide
 
 NO_SLACK = np.asarray(0.0)
 
@@ -25,6 +25,8 @@ class Weight:
     root : array (..., q, m), or (..., m) if diagonal, or None
         L; None is the identity.
     diagonal : bool
+    triangular : bool
+        L is an upper triangle that can be inverted.
     slack : array of float64
         Bound on ||H - L^H L||_2, on the host.
     clipped : array of float64
@@ -33,6 +35,7 @@ class Weight:
 
     root: Array | None = None
     diagonal: bool = False
+    triangular: bool = False
     slack: np.ndarray = field(default_factory=lambda: NO_SLACK)
     clipped: np.ndarray = field(default_factory=lambda: NO_SLACK)
 
@@ -50,6 +53,8 @@ class Weight:
         xp = _arrays.namespace(U)
         if self.diagonal:
             return _divided(xp, wide(U), self.root)
+        if self.triangular:
+            return _arrays.solve_triangular(self.root, wide(U)) if U.ndim == 2 else xp.linalg.solve(self.root, wide(U))
         W, d, Zh = xp.linalg.svd(self.root, full_matrices=False)
         cutoff = max(self.root.shape[-2:]) * 2 * _dense.U * xp.max(d, axis=-1, keepdims=True)
         d = xp.where(d > cutoff, d, xp.zeros_like(d))
@@ -118,7 +123,7 @@ def _of_diagonal(w: Array, function: str, name: str, damping: float) -> Weight:
 
 
 def _of_gram(H: Array, function: str, name: str, damping: float) -> Weight:
-    """Take a Gram matrix apart by its eigenvalues, of which the negative ones are taken for rounding errors.
+    """Take a Gram matrix apart by Cholesky or, if it is nearly singular, by eigenvalues, of which negative ones are rounding errors.
 
     Raises
     ------
@@ -129,6 +134,9 @@ def _of_gram(H: Array, function: str, name: str, damping: float) -> Weight:
     tolerance = math.sqrt(_arrays.unit_roundoff(xp, H.dtype))
     H = _dense.hermitian(function, name, H)
     H = H + damping * _mean_diagonal(H) * _dense.eye(xp, H.shape[-1], H)
+    C = _cholesky(H)
+    if C is not None:
+        return Weight(C, triangular=True, slack=residual(H, adjoint(C), C))
     eigen = _dense.semidefinite(function, name, H, tolerance)
     values = eigen.values
     kept = xp.where(values > 0, values, xp.zeros_like(values))
@@ -138,18 +146,40 @@ def _of_gram(H: Array, function: str, name: str, damping: float) -> Weight:
 
 
 def _of_factor(X: Array, damping: float) -> Weight:
-    """Take the triangular factor of X^H, so that X X^H is never formed; if X is slim, X^H is root enough."""
+    """Take the triangular factor of X^H, so that X X^H is never formed; if X is slim, X^H is root enough.
+
+    For float32 the Gram matrix in float64 is precise enough, and faster.
+    """
     xp = _arrays.namespace(X)
+    short = _arrays.unit_roundoff(xp, X.dtype) > _dense.U
     Xh = wide(adjoint(X))
     if damping:
         mean = xp.sum(xp.abs(Xh) ** 2, axis=(-2, -1)) / Xh.shape[-1]
         Xh = xp.concat([Xh, xp.sqrt(damping * mean)[..., None, None] * _dense.eye(xp, Xh.shape[-1], Xh)], axis=-2)
     if Xh.shape[-2] <= Xh.shape[-1]:
         return Weight(Xh)
-    R = _arrays.triangular_factor(Xh)
-    gram = adjoint(R) @ R
-    slack = norms(adjoint(Xh) @ Xh - gram) * (1 + 1e-9) + gamma(Xh.shape[-2] + 4, Xh) * norms(Xh) ** 2
-    return Weight(R, slack=slack + gamma(R.shape[-1] + 4, R) * norms(R) ** 2)
+    H = adjoint(Xh) @ Xh
+    C = _cholesky(H) if short else None
+    R = _arrays.triangular_factor(Xh) if C is None else C
+    slack = residual(H, adjoint(R), R) + gamma(Xh.shape[-2] + 4, Xh) * norms(Xh) ** 2
+    return Weight(R, triangular=_invertible(R), slack=slack)
+
+
+def _cholesky(H: Array) -> Array | None:
+    """Return the triangle C with C^H C = H, unless H is too near to singular for it."""
+    try:
+        C = adjoint(_arrays.namespace(H).linalg.cholesky(H))
+    except np.linalg.LinAlgError:
+        return None
+    return C if _invertible(C) else None
+
+
+def _invertible(R: Array) -> bool:
+    """Say whether the diagonals of triangles stay away from 0, and are finite."""
+    xp = _arrays.namespace(R)
+    size = xp.abs(xp.linalg.diagonal(R))
+    least, most = _dense.host(xp.min(size, axis=-1)), _dense.host(xp.max(size, axis=-1))
+    return bool(np.all(least**2 > 100 * R.shape[-1] * _dense.U * most**2))
 
 
 def _mean_diagonal(H: Array) -> Array:

@@ -142,6 +142,25 @@ def test_full_weights_beat_their_diagonal_and_the_plain_svd():
     assert loss(full) == pytest.approx(full.error, rel=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("weights", ["none", "gram", "factor", "both"])
+def test_large_matrices_go_through_svd(weights, dtype):
+    rng = np.random.default_rng(9)
+    m, n = 450, 420
+    M = (
+        (rng.standard_normal((m, 60)) * np.geomspace(1, 0.01, 60)) @ rng.standard_normal((60, n)) + 0.05 * rng.standard_normal((m, n))
+    ).astype(dtype)
+    X, w = rng.standard_normal((n, 700)).astype(dtype) * np.geomspace(1, 0.1, n).astype(dtype)[:, None], rng.random(m).astype(dtype)
+    options = {"none": {}, "gram": {"right": X @ X.T}, "factor": {"right_factor": X}, "both": {"left": w, "right_factor": X}}[weights]
+    fast, exact = weighted_svd(M, 20, rng=0, **options), weighted_svd(M, 20, method="exact", **options)
+    assert fast.weighted_values.shape == (20,)
+    assert exact.weighted_values.shape == (420,)
+    assert exact.error * (1 - 1e-5) <= fast.error <= exact.error * 1.01
+    assert fast.optimum <= exact.error
+    assert 0 <= fast.certificate.bound / fast.optimum - 1 < 0.05
+    assert 0 <= exact.certificate.bound / exact.optimum - 1 < 1e-3
+
+
 def test_damping_is_a_share_of_the_mean_diagonal():
     rng = np.random.default_rng(4)
     M, w = rng.standard_normal((8, 6)), rng.random(8)
@@ -222,6 +241,7 @@ BAD = [
     ("factor vector", (M, 1), {"left_factor": np.ones(4)}, ValueError, "left_factor must be 2-dimensional"),
     ("both", (M, 1), {"left": np.ones(4), "left_factor": np.eye(4)}, ValueError, "left and left_factor exclude each other"),
     ("both right", (M, 1), {"right": np.ones(3), "right_factor": np.eye(3)}, ValueError, "right and right_factor exclude each other"),
+    ("method", (M, 1), {"method": "svd"}, ValueError, "method must be one of 'auto', 'exact'"),
     ("damping", (M, 1), {"damping": -1}, ValueError, "damping must be a number of at least 0; got -1"),
     ("inf in H", (M, 1), {"right": np.full((3, 3), np.inf)}, ValueError, "right must be finite"),
 ]
