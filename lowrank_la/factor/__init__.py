@@ -4,6 +4,7 @@ from lowrank_la.factor._columns import ColumnSubsetResult, column_subset
 from lowrank_la.factor._cur import CURResult, cur
 from lowrank_la.factor._density import DensityResult, spectral_density
 from lowrank_la.factor._factored import Factored
+from lowrank_la.factor._frequent import FrequentDirections, FrequentDirectionsResult
 from lowrank_la.factor._interpolative import InterpolativeResult, interpolative
 from lowrank_la.factor._kron import KronResult, kron_svd
 from lowrank_la.factor._lanczos import LanczosResult, lanczos
@@ -29,6 +30,8 @@ __all__ = [
     "DensityResult",
     "EighResult",
     "Factored",
+    "FrequentDirections",
+    "FrequentDirectionsResult",
     "InterpolativeResult",
     "KronResult",
     "LanczosResult",

@@ -12,9 +12,10 @@ import numpy as np
 from lowrank_la import _arrays, _checks, _random, kernels
 from lowrank_la._arrays import Array, Door
 from lowrank_la._result import Certificate
-from lowrank_la.factor import _probes, _tall
+from lowrank_la.factor import _intake, _probes, _tall
 from lowrank_la.factor._certificate import ERROR, FAILURE, PROBES
 from lowrank_la.factor._dense import adjoint, is_complex, promote, wide
+from lowrank_la.factor._intake import Kind
 from lowrank_la.factor._result import SVDResult
 from lowrank_la.factor._signs import signed
 from lowrank_la.factor._tall import Basis, Tall
@@ -23,7 +24,6 @@ from lowrank_la.sketching import Gaussian, SparseSign
 NAME = "StreamingSVD"
 FEWEST = 16  # rows of the sparse sketch, below which its columns repeat too often
 MOST_ROWS = 1 << 48  # of a matrix whose number of rows nobody knows yet
-BLOCK = 1 << 23  # numbers in a block of rows and in what becomes of it
 
 
 class StreamingSVD:
@@ -122,7 +122,7 @@ class StreamingSVD:
         self._upsilon = SparseSign(max(self._l, FEWEST), rows, rng=self.seed)
         self._s = 2 * self._upsilon.shape[0] + 1
         self._phi = Gaussian(self._s, rows, rng=self.seed)
-        self._door: Any = None  # a Door from the first update on
+        self._kind: Kind | None = None  # until the first update
         self._mass = 0.0
 
     def __repr__(self) -> str:
@@ -183,8 +183,8 @@ class StreamingSVD:
         offset = _checks.integer(where, "row_offset", row_offset)
         door, [B, C] = promote(where, B=B, C=C)
         _checks.shape(where, "C", C, (self._d, _checks.ndim(where, "B", B, 2).shape[1]))
-        self._check_end(where, "B", B, offset)
-        B, C = self._adopted(where, "B", door, B), self._adopted(where, "C", door, C)
+        _intake.ends_within(where, "B", B, offset, self._n or math.inf)
+        B, C = self._take(where, "B", door, B), self._take(where, "C", door, C)
         inner = adjoint(_checks.finite(where, "C", C))
         for first, block in _arrays.row_blocks(B):
             place = offset + first
@@ -211,14 +211,9 @@ class StreamingSVD:
             raise TypeError(f"{where}: other must be a StreamingSVD; got {type(other).__name__}")
         if self._parameters() != other._parameters():
             raise ValueError(f"{where}: other must have the parameters and the seed of this stream; got {other!r}")
-        if other._door is None:
+        if other._kind is None:
             return
-        if self._door is None:
-            self._open(other._door, other._tall.like)
-        if self._door.xp is not other._door.xp:
-            raise TypeError(f"{where}: other must hold arrays of the same library; got {other._door.xp.__name__}")
-        if self._tall.like.dtype != other._tall.like.dtype:
-            raise ValueError(f"{where}: other must have dtype {self._tall.like.dtype}; got {other._tall.like.dtype}")
+        (self._kind or self._open(other._kind)).check_same(where, other._kind)
         self._tall.add_all(other._tall)
         self._X, self._Z = self._X + other._X, self._Z + other._Z
         self._mass += other._mass
@@ -242,19 +237,19 @@ class StreamingSVD:
         -----
         Cost: 8 n l^2 flops for l columns of the range sketch, and memory for U.
         """
-        self._check_begun("svd")
-        xp, tall = self._door.xp, self._tall
-        basis = _tall.basis(tall, self._l)
+        kind = self._begun("svd")
+        xp = kind.xp
+        basis = _tall.basis(self._tall, self._l)
         P = xp.linalg.qr(adjoint(self._X), mode="reduced")[0]
         left, s, right = _triplets(self._core(basis, P), self._rank)
         k, V = s.shape[0], P @ right
-        U = xp.zeros((self._n or self.n_rows, k), dtype=tall.like.dtype, device=tall.like.device)
+        U = xp.zeros((self._n or self.n_rows, k), dtype=kind.like.dtype, device=kind.like.device)
         for offset, rows in basis.rows():
             U[offset : offset + rows.shape[0], :] = xp.astype(rows @ (basis.G @ left), U.dtype)
         U, V = signed(U, xp.astype(V, U.dtype))
         s = xp.astype(s, _arrays.real_dtype(xp, U.dtype))
         error, certificate = self._certify(U, s, V)
-        leave = self._door.leave
+        leave = kind.door.leave
         return SVDResult(leave(U), leave(s), leave(V), error, None, 1, 0, "stream", True, certificate)
 
     def range_error(self) -> float:
@@ -276,7 +271,7 @@ class StreamingSVD:
         .. [1] Epperly and Tropp, Efficient error and variance estimation for randomized matrix
            computations, SIAM J. Sci. Comput. 46, 2024.
         """
-        self._check_begun("range_error")
+        self._begun("range_error")
         R = _arrays.to_numpy(_tall.basis(self._tall, self._l).R)
         if R.shape[0] < self._l:
             return 0.0
@@ -290,8 +285,8 @@ class StreamingSVD:
         stored: dict[str, Any] = dict(zip(("n", "d", "rank", "range_size", "seed"), map(np.array, self._parameters()), strict=True))
         stored["seed"] = np.array(self.seed, np.uint64)
         stored |= {"n_rows": np.array(self.n_rows), "mass": np.array(self._mass)}
-        if self._door is not None:
-            stored |= {"X": _arrays.to_numpy(self._X), "Z": _arrays.to_numpy(self._Z), "like": _arrays.to_numpy(self._tall.like)}
+        if self._kind is not None:
+            stored |= {"X": _arrays.to_numpy(self._X), "Z": _arrays.to_numpy(self._Z), "like": _arrays.to_numpy(self._kind.like)}
             stored |= {f"chunk_{c}": _arrays.to_numpy(chunk) for c, chunk in enumerate(self._tall.chunks) if chunk is not None}
         np.savez(path, **stored)
 
@@ -316,110 +311,58 @@ class StreamingSVD:
 
     def _restore(self, file: Any) -> None:
         door, [like] = _arrays.enter(NAME, like=file["like"])
-        self._open(door, like)
+        self._open(Kind(door, like, from_file=True))
         self._X, self._Z, self._mass = file["X"], file["Z"], float(file["mass"])
         self._tall.rows = self.n_rows = int(file["n_rows"])
         self._tall.chunks = [file.get(f"chunk_{c}") for c in range(-(-self.n_rows // _tall.CHUNK))]
-        self._loaded = True
 
     def _parameters(self) -> tuple[int, ...]:
         return -1 if self._n is None else self._n, self._d, self._rank, self._l, self.seed
 
-    def _open(self, door: Door, like: Array) -> None:
-        """Allocate the state and the random matrices of the columns, [Omega, G, Xi^H], in the dtype of `like`."""
-        self._door, xp = door, door.xp
-        self._tall = Tall(like[:0], self._l + PROBES)
-        empty = wide(like[:0])
-        self._X = xp.zeros((self._upsilon.shape[0], self._d), dtype=empty.dtype, device=like.device)
-        self._Z = xp.zeros((self._s, self._s), dtype=empty.dtype, device=like.device)
-        self._draw(like)
-        self._loaded = False
+    def _open(self, kind: Kind) -> Kind:
+        """Allocate the state and the random matrices of the columns, [Omega, G, Xi^H]."""
+        self._kind, like = kind, kind.like
+        self._tall = Tall(like, self._l + PROBES)
+        numbers = {"dtype": wide(like).dtype, "device": like.device}
+        self._X = kind.xp.zeros((self._upsilon.shape[0], self._d), **numbers)
+        self._Z = kind.xp.zeros((self._s, self._s), **numbers)
+        self._W = self._columns(like)
+        return kind
 
-    def _draw(self, like: Array) -> None:
+    def _columns(self, like: Array) -> Array:
         sizes = {"range": self._l, "probes": PROBES, "core": self._s}
-        self._W = _arrays.namespace(like).concat(
-            [_probes.gaussian(like, self._d, size, self.seed, f"{NAME} {purpose}") for purpose, size in sizes.items()], axis=1
-        )
+        drawn = [_probes.gaussian(like, self._d, size, self.seed, f"{NAME} {purpose}") for purpose, size in sizes.items()]
+        return _arrays.namespace(like).concat(drawn, axis=1)
 
-    def _adopted(self, where: str, name: str, door: Door, H: Any) -> Any:
-        """Open the stream by its first array; cast the later ones to its dtype.
+    def _take(self, where: str, name: str, door: Door, H: Any) -> Any:
+        """Open the stream by its first array; cast the later ones to its dtype."""
+        kind = self._kind or self._open(Kind.of(door, H))
+        if kind.from_file:
+            self._kind = kind = kind.going_on_as(Kind.of(door, H))
+            self._X, self._Z = (_arrays.from_numpy(x, kind.like) for x in (self._X, self._Z))
+            self._tall = self._tall.moved(kind.like)
+            self._W = self._columns(kind.like)
+        return kind.cast(where, name, door, H)
 
-        Raises
-        ------
-        TypeError
-            H is complex and the stream is real, or H belongs to another library.
-        """
-        like = (H.data if _arrays.is_sparse(H) else door.xp.reshape(H[:0, ...], (-1,)))[:0]
-        if self._door is None:
-            self._open(door, like)
-        elif self._loaded:
-            self._move(door, like)
-        if door.xp is not self._door.xp:
-            raise TypeError(f"{where}: {name} must be an array of {self._door.xp.__name__}, as before; got {door.xp.__name__}")
-        if is_complex(like) and not is_complex(self._tall.like):
-            raise TypeError(f"{where}: {name} must be real, as the first update; got dtype {like.dtype}")
-        dtype = self._tall.like.dtype
-        return H.astype(dtype, copy=False) if _arrays.is_sparse(H) else door.xp.astype(H, dtype, copy=False)
-
-    def _move(self, door: Door, like: Array) -> None:
-        """Bring a state from a file to the library and device of `like`, keeping its dtype."""
-        self._loaded = False
-        if door.xp is self._door.xp:
-            self._door = door
-            return
-        dtype = str(self._tall.like.dtype)
-        self._door = door
-        self._X, self._Z = (_arrays.from_numpy(x, like) for x in (self._X, self._Z))
-        self._tall = self._tall.moved(door.xp.astype(like, getattr(door.xp, dtype), copy=False))
-        self._draw(self._tall.like)
-
-    def _update(self, where: str, name: str, H: Any, row_offset: int) -> None:
-        parts = _arrays.row_blocks(H) if _arrays.is_row_blocks(H) and not isinstance(H, str | bytes) else [(0, H)]
-        for offset, part in parts:
-            door, [part] = _arrays.enter(where, **{name: part})
-            if part.ndim != 2 or part.shape[1] != self._d:
-                raise ValueError(f"{where}: {name} must be 2-dimensional with {self._d} columns; got shape {tuple(part.shape)}")
-            self._check_end(where, name, part, row_offset + offset)
-            height = BLOCK // max(self._W_columns, 0 if _arrays.is_sparse(part) else self._d)
-            for first, block in _arrays.row_blocks(part, max(1, height)):
-                block, place = self._adopted(where, name, door, block), row_offset + offset + first
-                self._absorb((where, name, part), place, self._product(block), self._upsilon.apply(block, row_offset=place))
+    def _update(self, where: str, name: str, H: Any, row: int) -> None:
+        numbers = self._l + PROBES + self._s
+        for piece in _intake.pieces(where, name, H, self._d, numbers, row, self._n or math.inf):
+            block = self._take(where, name, piece.door, piece.block)
+            sketch = self._upsilon.apply(block, row_offset=piece.row)
+            self._absorb((where, name, piece.whole), piece.row, self._product(block), sketch)
 
     def _product(self, block: Any) -> Array:
         if _arrays.is_sparse(block):
             return kernels.sparse_product.times(block.data, block.indices, block.indptr, self._W)
         return block @ self._W
 
-    @property
-    def _W_columns(self) -> int:
-        return self._l + PROBES + self._s
-
-    def _check_end(self, where: str, name: str, H: Any, offset: int) -> None:
-        """Require that rows of H end within those of A.
-
-        Raises
-        ------
-        ValueError
-            They do not.
-        """
-        if self._n is not None and offset + H.shape[0] > self._n:
-            raise ValueError(f"{where}: {name} must end at row {self._n}; got {H.shape[0]} rows from row {offset} on")
-
-    def _absorb(self, source: tuple[str, str, Any], offset: int, product: Array, sketch: Array) -> None:
-        """Add H W and Upsilon H for a block H of rows; they are finite if and only if H is, unless sums overflow.
-
-        Raises
-        ------
-        ValueError
-            They are not.
-        """
+    def _absorb(self, source: tuple[str, str, Any], row: int, product: Array, sketch: Array) -> None:
+        """Add H W and Upsilon H for a block H of rows; they are finite if and only if H is, unless sums overflow."""
+        _intake.finite(*source, product, sketch)
         split = self._l + PROBES
-        if not math.isfinite(kernels.energy.squared_norm(product) + kernels.energy.squared_norm(sketch)):
-            _checks.finite(*source)
-            raise ValueError(f"{source[0]}: {source[1]} must have entries whose squares do not overflow; scale it down")
-        self._tall.add(offset, product[:, :split])
+        self._tall.add(row, product[:, :split])
         self._X += wide(sketch)
-        self._Z += self._phi.apply(wide(product[:, split:]), row_offset=offset)
+        self._Z += self._phi.apply(wide(product[:, split:]), row_offset=row)
         self._mass += kernels.energy.squared_norm(product[:, self._l : split]) / PROBES
         self.n_rows = self._tall.rows
 
@@ -436,7 +379,6 @@ class StreamingSVD:
         """Compare A G with U diag(s) V^H G for the columns G that were kept aside."""
         from scipy.special import gammaincinv
 
-        xp = self._door.xp
         G = self._W[:, self._l : self._l + PROBES]
         inner = wide(s)[:, None] * (adjoint(wide(V)) @ wide(G))
         energy = 0.0
@@ -445,13 +387,21 @@ class StreamingSVD:
             energy += kernels.energy.squared_norm(test) / PROBES
         shape = PROBES / 2 * (2 if is_complex(U) else 1)
         least = float(gammaincinv(shape, FAILURE)) / shape
-        rounding = 4 * math.sqrt(self._d * self._mass) * _arrays.unit_roundoff(xp, U.dtype)
+        rounding = 4 * math.sqrt(self._d * self._mass) * _arrays.unit_roundoff(_arrays.namespace(U), U.dtype)
         bound = math.sqrt(energy / least) + rounding
         return math.sqrt(energy), Certificate(ERROR, bound, 1 - FAILURE, f"{PROBES} Gaussian probes")
 
-    def _check_begun(self, method: str) -> None:
-        if self._door is None or self.n_rows == 0:
+    def _begun(self, method: str) -> Kind:
+        """Require that something has come.
+
+        Raises
+        ------
+        ValueError
+            Nothing has.
+        """
+        if self._kind is None or self.n_rows == 0:
             raise ValueError(f"{NAME}.{method}: the stream must have got rows before; got none")
+        return self._kind
 
 
 def _triplets(core: Array, most: int) -> tuple[Array, Array, Array]:

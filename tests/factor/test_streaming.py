@@ -281,7 +281,7 @@ def test_other_numbers_and_memory_maps(tmp_path):
 
 def test_blocks_within_a_piece_do_not_change_the_answer(monkeypatch):
     wanted = streamed([A]).svd()
-    monkeypatch.setattr("lowrank_la.factor._streaming.BLOCK", 700)
+    monkeypatch.setattr("lowrank_la.factor._intake.BLOCK", 700)
     assert_same(streamed([A]).svd(), wanted)
     assert_same(streamed([sp.csr_array(A)]).svd(), wanted)
 
@@ -359,7 +359,7 @@ def test_two_libraries_do_not_mix():
     strict = pytest.importorskip("array_api_strict")
     with pytest.raises(TypeError, match="rows must be an array of"):
         with_rows().append(strict.asarray(A))
-    with pytest.raises(TypeError, match="other must hold arrays of the same library"):
+    with pytest.raises(TypeError, match="other must hold arrays of"):
         with_rows().merge(streamed([strict.asarray(A)]))
 
 
