@@ -95,7 +95,7 @@ class Door:
 
 
 def enter(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
-    """Open the door for the named arguments; None and sparse matrices pass as they are.
+    """Open the door for the named arguments; sparse matrices pass as they are, and None for all but the first.
 
     The first argument decides the floating dtype; the others are cast to it.
 
@@ -105,15 +105,15 @@ def enter(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
         An argument is no array, belongs to another library than the first one, or is
         a tensor that requires gradients.
     """
-    given = {name: _as_array(function, name, x) for name, x in arrays.items() if x is not None}
+    required = next(iter(arrays))
+    given = {name: _as_array(function, name, x) for name, x in arrays.items() if x is not None or name == required}
     dense = {name: x for name, x in given.items() if not is_sparse(x)}
     try:
         outside = compat.array_namespace(*dense.values() or map(_stored, given.values()))
     except TypeError:
         kinds = ", ".join(f"{name} is a {type(x).__module__.split('.')[0]} array" for name, x in dense.items())
         raise TypeError(f"{function}: arrays must belong to one library; {kinds}") from None
-    first = next(iter(given.values()))
-    out_dtype = _floating(outside, first.dtype)
+    out_dtype = _floating(outside, given[required].dtype)
     inside = {name: x if is_sparse(x) else _step_in(function, name, x) for name, x in given.items()}
     xp = compat.array_namespace(*[x for x in inside.values() if not is_sparse(x)] or map(_stored, inside.values()))
     dtype = _working_dtype(xp, out_dtype)

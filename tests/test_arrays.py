@@ -129,3 +129,9 @@ def test_sparse_matrices_alone_decide_the_namespace():
         door, [inside] = _arrays.enter("f", A=sp.eye_array(3).asformat(layout))
         assert door.xp is _arrays.namespace(np.empty(0))
         assert inside.shape == (3, 3)
+
+
+def test_the_first_argument_is_required():
+    with pytest.raises(TypeError, match="f: A must be an array of numbers; got NoneType"):
+        _arrays.enter("f", A=None)
+    assert _arrays.enter("f", A=np.eye(2), b=None)[1][1] is None
