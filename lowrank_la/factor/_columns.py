@@ -113,7 +113,7 @@ def column_subset(
     .. [1] Gu and Eisenstat, Efficient algorithms for computing a strong rank-revealing QR
        factorization, SIAM J. Sci. Comput. 17, 1996.
     .. [2] Sorensen and Embree, A DEIM induced CUR factorization, SIAM J. Sci. Comput. 38, 2016.
-    .. [3] Osinsky, Close to optimal column approximation using a single SVD, Linear Algebra Appl., 2025.
+    .. [3] Osinsky, Close to optimal column approximations with a single SVD, arXiv:2308.09068.
     .. [4] Chen, Epperly, Tropp and Webber, Randomly pivoted Cholesky, Comm. Pure Appl. Math. 78, 2025.
 
     Examples
