@@ -17,8 +17,9 @@ from lowrank_la.factor._matrix import Matrix
 
 CLAIM = "|values_i - an eigenvalue of A| <= residuals_i <= bound, for every i"
 NOISE = 50  # roundoff units of the longest product: what is left of a block below it is rounding error
+RELIABLE = 100  # times sqrt(roundoff): least ratio of the eigenvalues of a Gram matrix that is good for orthogonalization
 NEGLIGIBLE = 1e-28  # weight of a node that belongs to the rows of zeros behind an invariant space
-ROUNDING = 10  # roundoff units times sqrt(n): errors of products
+ROUNDING = 20  # roundoff units times sqrt(n): errors of products
 
 
 @dataclass(frozen=True, repr=False)
@@ -238,7 +239,7 @@ def tridiagonal(matrix: Matrix, X: Array, steps: int) -> Tridiagonal:
     size = skew = 0.0
     for j in range(steps):
         W = matrix.times(X)
-        size = max(size, float(xp.max(xp.linalg.vector_norm(W, axis=0))))
+        size = max(size, _longest(W))
         skew = max(skew, float(xp.max(xp.abs(xp.vecdot(before, W, axis=-2) - length))))
         W = W - before * length
         diagonal = xp.vecdot(X, W, axis=-2)
@@ -302,8 +303,7 @@ class Krylov:
 
     def vectors(self, columns: np.ndarray) -> Array:
         """Return Q times host columns (m, k), an (n, k) array."""
-        xp = _arrays.namespace(self.rows)
-        return self.rows.T @ xp.astype(_arrays.from_numpy(columns, self.rows), self.rows.dtype)
+        return self.rows.T @ _like(self.rows, columns)
 
     def grown(self, product: Callable[[Array], Array], steps: int) -> Krylov:
         """Add up to `steps` blocks, every one orthogonalized twice against all before it.
@@ -322,15 +322,14 @@ class Krylov:
             begin, end = end, end + P.shape[1]
             rows[begin:end, :], T[begin:end, :begin] = P.T, C
             W = product(P)
-            size = max(size, float(xp.max(xp.linalg.vector_norm(W, axis=0))))
+            size = max(size, _longest(W))
             P, T[:end, begin:end], tail = _next_block(rows[:end, :], W, size)
             C = np.concatenate([np.zeros((P.shape[1], begin)), tail], axis=1)
         return Krylov(rows[:end, :], T[:end, :end], P, C, self.first, size)
 
     def refreshed(self, start: Array) -> Krylov:
         """Go on with a fresh start where the space is invariant."""
-        start = start - self.rows.T @ _adjoint_times(self.rows, start)
-        P = _next_block(self.rows, start, 0.0)[0]
+        P = _next_block(self.rows, start - self.rows.T @ _adjoint_times(self.rows, start), _longest(start))[0]
         return replace(self, P=P, C=np.zeros((P.shape[1], self.T.shape[0]), dtype=self.T.dtype))
 
     def restarted(self, keep: int) -> Krylov:
@@ -342,7 +341,7 @@ class Krylov:
 
 def block_lanczos(product: Callable[[Array], Array], start: Array, steps: int) -> Krylov:
     """Build an orthonormal basis of span{X, A X, ..., A^(steps - 1) X} for a start X of shape (n, b)."""
-    P, _ = _independent(start, 0.0)
+    P = _orthonormal(_independent(start, 0.0, start.shape[0])[0])[0]
     nothing = np.zeros((P.shape[1], 0), dtype=_double(start[:0, :]).dtype)
     return Krylov(P.T[:0, :], nothing[:0, :], P, nothing, P.shape[1], 0.0).grown(product, steps)
 
@@ -350,10 +349,10 @@ def block_lanczos(product: Callable[[Array], Array], start: Array, steps: int) -
 def _next_block(rows: Array, W: Array, size: float) -> tuple[Array, np.ndarray, np.ndarray]:
     """Split W = Q C + Q' S with Q' orthonormal and orthogonal to Q; return Q', C, S."""
     C = _adjoint_times(rows, W)
-    Q, S = _independent(W - rows.T @ C, size)
+    Q, S = _independent(W - rows.T @ C, size, rows.shape[1] - rows.shape[0])
     again = _adjoint_times(rows, Q)
-    Q, turn = _arrays.namespace(W).linalg.qr(Q - rows.T @ again, mode="reduced")
-    return Q, _double(C) + _double(again) @ S, _double(turn) @ S
+    Q, turn = _orthonormal(Q - rows.T @ again)
+    return Q, _double(C) + _double(again) @ S, turn @ S
 
 
 def _adjoint_times(rows: Array, W: Array) -> Array:
@@ -361,16 +360,47 @@ def _adjoint_times(rows: Array, W: Array) -> Array:
     return (xp.conj(rows) if xp.isdtype(W.dtype, "complex floating") else rows) @ W
 
 
-def _independent(W: Array, size: float) -> tuple[Array, np.ndarray]:
-    """Factor W = Q S with orthonormal Q, without the directions that are rounding errors of vectors of length `size`."""
-    xp = _arrays.namespace(W)
+def _independent(W: Array, size: float, most: int) -> tuple[Array, np.ndarray]:
+    """Factor W = Q S with nearly orthonormal Q of at most so many columns.
+
+    Directions that are rounding errors of vectors of length `size` are left out.
+    """
+    xp, b = _arrays.namespace(W), W.shape[1]
+    u = _arrays.unit_roundoff(xp, W.dtype)
+    noise = NOISE * u * b**0.5
+    energies, V = _gram_eigh(W)
+    if 0 < b <= most and energies[0] > max(RELIABLE * u**0.5 * energies[-1], (noise * size) ** 2):
+        lengths = energies**0.5
+        return W @ _like(W, V / lengths), lengths[:, None] * V.conj().T
     Q, R = xp.linalg.qr(W, mode="reduced")
-    S = _double(R)
-    left, s, right = np.linalg.svd(S, full_matrices=False)
-    keep = s > NOISE * _arrays.unit_roundoff(xp, W.dtype) * max(size, s[0])
-    if keep.all():
-        return Q, S
-    return Q @ xp.astype(_arrays.from_numpy(left[:, keep], Q), Q.dtype), s[keep, None] * right[keep, :]
+    left, s, right = np.linalg.svd(_double(R), full_matrices=False)
+    keep = np.flatnonzero(s > noise * max(size, s[0]))[:most]
+    return Q @ _like(W, left[:, keep]), s[keep, None] * right[keep, :]
+
+
+def _orthonormal(Q: Array) -> tuple[Array, np.ndarray]:
+    """Factor Q = P S with orthonormal P, for a Q that is nearly orthonormal unless rounding errors make up most of it."""
+    energies, V = _gram_eigh(Q)
+    if V.size and energies[0] > 0.5 and energies[-1] < 2:
+        lengths = energies**0.5
+        return Q @ _like(Q, (V / lengths) @ V.conj().T), (V * lengths) @ V.conj().T
+    P, R = _arrays.namespace(Q).linalg.qr(Q, mode="reduced")
+    return P, _double(R)
+
+
+def _gram_eigh(W: Array) -> tuple[np.ndarray, np.ndarray]:
+    xp = _arrays.namespace(W)
+    energies, V = np.linalg.eigh(_double(_arrays.adjoint_of(xp, W) @ W))
+    return energies, V
+
+
+def _longest(W: Array) -> float:
+    xp = _arrays.namespace(W)
+    return float(xp.max(xp.linalg.vector_norm(W, axis=0)))
+
+
+def _like(W: Array, x: np.ndarray) -> Array:
+    return _arrays.namespace(W).astype(_arrays.from_numpy(x, W), W.dtype)
 
 
 def _double(x: Array) -> np.ndarray:

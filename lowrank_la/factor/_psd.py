@@ -23,7 +23,7 @@ SMALL = 300  # orders for which LAPACK finds all eigenvalues in no time
 SPARE, WIDEST = 4, 36  # columns of a block beyond the rank, and at most: eigenvalues repeated more often may be missed
 CYCLE = 8  # blocks between restarts
 PROBES = 10
-ROUNDING = 10  # roundoff units times sqrt(n): errors of products
+ROUNDING = 20  # roundoff units times sqrt(n): errors of products
 
 
 @dataclass(frozen=True, repr=False)

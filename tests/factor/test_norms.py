@@ -203,7 +203,7 @@ def test_the_bounds_of_probes_hold_at_their_rate():
 
 def test_stopping_needs_few_steps_for_kind_spectra():
     assert norm_estimate(np.diag(0.5 ** np.arange(200)), tol=1e-6, rng=0).passes <= 32
-    assert norm_estimate(np.eye(50), tol=1e-10, rng=0).passes == 2
+    assert norm_estimate(np.eye(50), tol=1e-10, rng=0).passes <= 2
 
 
 def test_bounds_that_stay_apart_are_told():
