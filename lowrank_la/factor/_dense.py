@@ -145,6 +145,27 @@ def semidefinite(function: str, name: str, H: Array, tolerance: float) -> Eigen:
     return Eigen(values, V, slack)
 
 
+def cholesky(H: Array) -> Array | None:
+    """Return the triangle C with C^H C = H, unless H is too near to singular for it."""
+    try:
+        C = adjoint(_arrays.namespace(H).linalg.cholesky(H))
+    except np.linalg.LinAlgError:
+        return None
+    return C if invertible(C, 10 * math.sqrt(H.shape[-1] * U)) else None
+
+
+def invertible(R: Array, least: float) -> bool:
+    """Say whether the diagonals of triangles are finite and above a share of their largest entries."""
+    xp = _arrays.namespace(R)
+    size = xp.abs(xp.linalg.diagonal(R))
+    return bool(np.all(host(xp.min(size, axis=-1)) > least * host(xp.max(size, axis=-1))))
+
+
+def solve_triangular(R: Array, B: Array) -> Array:
+    """Solve R X = B for upper triangles, one for each matrix of a batch."""
+    return _arrays.solve_triangular(R, B) if R.ndim == 2 else _arrays.namespace(R, B).linalg.solve(R, B)
+
+
 def adjoint(x: Array) -> Array:
     """Return x^H."""
     return _arrays.adjoint_of(_arrays.namespace(x), x)
@@ -185,8 +206,9 @@ def norms(x: Array) -> np.ndarray:
 
 def squares(x: Array) -> np.ndarray:
     """Return ||x||_F^2 of each matrix, summed in float64."""
-    if x.ndim == 2 and math.prod(x.shape) > SMALL:
-        return np.asarray(kernels.energy.squared_norm(x))
+    if math.prod(x.shape[-2:]) > SMALL:
+        energy = kernels.energy.squared_norm
+        return np.asarray(energy(x) if x.ndim == 2 else [energy(x[i, ...]) for i in range(x.shape[0])])
     xp, x = _arrays.namespace(x), wide(x)
     terms = xp.real(x) ** 2 + xp.imag(x) ** 2 if is_complex(x) else x * x
     return host(xp.sum(terms, axis=(-2, -1)))

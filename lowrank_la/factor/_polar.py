@@ -167,9 +167,7 @@ def _smallest(R: Array, roundoff: float) -> float:
     diagonal = xp.abs(xp.linalg.diagonal(R))
     if float(xp.min(diagonal)) <= R.shape[-1] * roundoff:
         return roundoff
-    one = _dense.eye(xp, R.shape[-1], R)
-    inverse = _arrays.solve_triangular(R, one) if R.ndim == 2 else xp.linalg.solve(R, one)
-    largest = float(np.max(norms(inverse)))
+    largest = float(np.max(norms(_dense.solve_triangular(R, _dense.eye(xp, R.shape[-1], R)))))
     return min(max(1 / largest, roundoff), 1.0) if math.isfinite(largest) else roundoff
 
 

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from lowrank_la import _arrays, _checks
+from lowrank_la import _arrays, _checks, _random
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, ConvergenceWarning, Result
 from lowrank_la.factor import _dense
-from lowrank_la.factor._core import core, tails
-from lowrank_la.factor._dense import adjoint, defect, gamma, norms, residual, wide
+from lowrank_la.factor._core import core
+from lowrank_la.factor._dense import adjoint, gamma, norms, wide
+from lowrank_la.factor._partial import leading
 
 NAME = "reduced_rank_regression"
+METHODS = ("auto", "exact")
 CLAIM = "||Y - X W||_F^2 + ridge ||W||_F^2 - minimum over W of this rank <= bound"
 IN_RANGE = " (and with X W in the numerical range of X)"
 BLOCK = 1 << 21  # numbers in a block of rows
@@ -39,7 +41,8 @@ class ReducedRankResult(Result):
     minimum : float or array (b,)
         No W of this rank has a smaller objective; rounding errors are taken off.
     fitted_values : array (min(d, q),), real
-        Singular values of the fit of full rank, X W (with its ridge rows); what a smaller rank gives away is their tail.
+        Singular values of the fit of full rank, X W (with its ridge rows); what a smaller rank gives away is
+        their tail. Only r of them where `svd` was used.
     normal_residual : float or array (b,)
         ||(X^H (Y - X W) - ridge W) V||_F, which vanishes at the minimum.
     numerical_rank : int
@@ -69,7 +72,9 @@ class ReducedRankResult(Result):
         return (self.U * self.s[..., None, :]) @ adjoint(self.V)
 
 
-def reduced_rank_regression(X: Array, Y: Array, rank: int, *, ridge: float = 0.0) -> ReducedRankResult:
+def reduced_rank_regression(
+    X: Array, Y: Array, rank: int, *, ridge: float = 0.0, method: str = "auto", rng: _random.RNG = None
+) -> ReducedRankResult:
     """Minimise ||Y - X W||_F^2 + ridge ||W||_F^2 over all W of rank at most r, in closed form.
 
     An orthonormal basis of the range of X turns the problem into the best approximation
@@ -85,6 +90,10 @@ def reduced_rank_regression(X: Array, Y: Array, rank: int, *, ridge: float = 0.0
         Rank r.
     ridge : float, ridge >= 0
         Weight of ||W||_F^2, in squared units of X.
+    method : {"auto", "exact"}
+        "exact": LAPACK. "auto": `svd` for many predictors and responses of which few singular values are wanted.
+    rng : None, int or numpy.random.Generator
+        For `svd`; an int gives the same answer on every backend.
 
     Returns
     -------
@@ -108,14 +117,15 @@ def reduced_rank_regression(X: Array, Y: Array, rank: int, *, ridge: float = 0.0
     Notes
     -----
     Cost: 2 n d^2 flops for a QR factorization (R only), 2 n d (2 d + q) for the basis and
-    coordinates in float64, 4 n r (d + q) for the residual, and SVDs of d x d and d x q matrices. No normal equations
-    of X: P = R^-1 makes X P nearly orthonormal, and only the Gram matrix of X P is taken, to
-    repair what rounding left. Memory: one copy of X with its ridge rows, and blocks of rows.
+    coordinates in float64, 4 n r (d + q) for the residual, and the SVD of a d x q matrix or, where both are
+    large, `svd`. No normal equations of X: P = R^-1 makes X P nearly orthonormal, and only the Gram matrix of X P
+    is taken, to repair what rounding left. Memory: one copy of X with its ridge rows, and blocks of rows.
 
     Certificate: by the theorem of Eckart and Young the minimum is ||Y||^2 - sum_(i <= r) sigma_i^2
     for the singular values sigma_i of Q^H Y, Q any orthonormal basis of the range of X (with
     ridge: of X on top of sqrt(ridge) I). The error of the computed Q, which grows with the condition number of X,
-    is bounded and taken off; the objective of the answer is measured, and rounding is added.
+    is bounded and taken off; the objective of the answer is measured, and rounding is added. Always
+    true, but with probability 0.99 where `svd` was used.
 
     References
     ----------
@@ -146,14 +156,16 @@ def reduced_rank_regression(X: Array, Y: Array, rank: int, *, ridge: float = 0.0
     rank = _checks.integer(NAME, "rank", rank, 1, min(X.shape[-1], Y.shape[-1]))
     ridge = _checks.real(NAME, "ridge", ridge, 0)
 
-    P = _whitening(X, ridge)
-    fit = _coordinates(X, Y, P, ridge)
-    C, sigma, Zh = door.xp.linalg.svd(fit.C, full_matrices=False)
-    cut = core(P @ (fit.K @ C[..., :, :rank]), sigma[..., :rank], adjoint(Zh)[..., :, :rank]).truncate(rank)
+    method = _checks.choice(NAME, "method", method, METHODS)
+    seed = _random.seed_of(NAME, rng)
+
+    P, fit = _basis(X, Y, ridge)
+    lead = leading(fit.C, P.dtype, rank, method == "exact", seed)
+    cut = core(P @ (fit.K @ lead.W), lead.values[..., :rank], lead.Z).truncate(rank)
     U, s, V = (door.xp.astype(x, dtype, copy=False) for x, dtype in ((cut.U, X.dtype), (cut.s, door.real_dtype), (cut.V, X.dtype)))
 
     measured = _measure(X, Y, U, s, V, ridge)
-    least = _minimum(Y, fit, (C, sigma, Zh), rank)
+    least = _minimum(Y, fit, lead.tail)
     full = min(X.shape[-2] if not ridge else X.shape[-1], X.shape[-1])
     numerical_rank = int(np.min(fit.rank))
     if numerical_rank < full:
@@ -167,25 +179,31 @@ def reduced_rank_regression(X: Array, Y: Array, rank: int, *, ridge: float = 0.0
         residual_norm=_dense.number(door, measured.residual, X),
         objective=_dense.number(door, measured.objective, X),
         minimum=_dense.number(door, least, X),
-        fitted_values=door.leave(sigma),
+        fitted_values=door.leave(lead.values),
         normal_residual=_dense.number(door, measured.normal, X),
         numerical_rank=numerical_rank,
-        certificate=_dense.always(claim, measured.bound - least, "Eckart-Young"),
+        certificate=Certificate(claim, float(np.max(measured.bound - least)), lead.confidence, "Eckart-Young"),
     )
 
 
-def _whitening(X: Array, ridge: float) -> Array:
-    """Return P in float64 such that X P (with ridge rows) has nearly orthonormal columns, or columns 0."""
+def _basis(X: Array, Y: Array, ridge: float) -> tuple[Array, _Coordinates]:
+    """Return P with X P (ridge rows included) nearly orthonormal, and what Y is in this basis."""
     xp = _arrays.namespace(X)
-    if ridge:
-        X = xp.concat([X, math.sqrt(ridge) * _dense.eye(xp, X.shape[-1], X)], axis=-2)
-    scale = xp.linalg.vector_norm(X, axis=-2)
+    Xr = xp.concat([X, math.sqrt(ridge) * _dense.eye(xp, X.shape[-1], X)], axis=-2) if ridge else X
+    scale = xp.linalg.vector_norm(Xr, axis=-2)
     scale = xp.where(scale > 0, scale, xp.ones_like(scale))
-    R = _arrays.triangular_factor(X / scale[..., None, :])
+    R = _arrays.triangular_factor(Xr / scale[..., None, :])
+    roundoff = max(Xr.shape[-2:]) * float(xp.finfo(X.dtype).eps)
+    if R.shape[-2] == R.shape[-1] and _dense.invertible(R, 10 * roundoff):
+        P = wide(_dense.solve_triangular(R, _dense.eye(xp, R.shape[-1], R))) / wide(scale)[..., :, None]
+        fit = _coordinates(X, Y, P, ridge)
+        if np.all(fit.rank == R.shape[-1]):
+            return P, fit
     _, d, Vh = xp.linalg.svd(R, full_matrices=False)
-    cutoff = max(X.shape[-2:]) * float(xp.finfo(X.dtype).eps) * d[..., :1]
-    inverse = xp.where(d > cutoff, 1 / xp.where(d > cutoff, d, xp.ones_like(d)), xp.zeros_like(d))
-    return wide(adjoint(Vh) * inverse[..., None, :]) / wide(scale)[..., :, None]
+    kept = d > roundoff * d[..., :1]
+    inverse = xp.where(kept, 1 / xp.where(kept, d, xp.ones_like(d)), xp.zeros_like(d))
+    P = wide(adjoint(Vh) * inverse[..., None, :]) / wide(scale)[..., :, None]
+    return P, _coordinates(X, Y, P, ridge)
 
 
 @dataclass(frozen=True)
@@ -213,39 +231,47 @@ class _Coordinates:
 
 
 def _coordinates(X: Array, Y: Array, P: Array, ridge: float) -> _Coordinates:
-    """Make an orthonormal basis by eigenvalues of the Gram matrix of N, and bound what that leaves."""
+    """Make an orthonormal basis by the Gram matrix of N, and bound what that leaves."""
     xp = _arrays.namespace(X)
     n, d, k = *X.shape[-2:], P.shape[-1]
     G, F = ridge * (adjoint(P) @ P), xp.zeros((*P.shape[:-2], k, Y.shape[-1]), dtype=P.dtype, device=P.device)
     for rows in _blocks(X, Y):
         N = wide(X[..., rows, :]) @ P
         G, F = G + adjoint(N) @ N, F + adjoint(N) @ wide(Y[..., rows, :])
-    g, E = xp.linalg.eigh((G + adjoint(G)) / 2)
+    K, kept, stretch = _repair((G + adjoint(G)) / 2)
+    Kh = adjoint(K)
+    N_size = np.sqrt(_dense.host(xp.sum(xp.abs(xp.linalg.diagonal(G)), axis=-1)))
+    N_slack = gamma(d + 4, P) * _dense.product_size(X, P) + gamma(4, P) * math.sqrt(ridge) * norms(P)
+    sums = gamma(n + d + 8, P)
+    G_slack = sums * N_size**2 + 2 * N_size * N_slack + N_slack**2
+    skew = norms(Kh @ G @ K - kept) + 2 * gamma(k + 4, P) * norms(K) ** 2 * norms(G) + stretch**2 * G_slack
+    slack = stretch * (sums * N_size + N_slack) * norms(Y) + gamma(k + 4, P) * _dense.product_size(Kh, F)
+    rank = np.round(_dense.host(xp.sum(xp.real(xp.linalg.diagonal(kept)), axis=-1)))
+    return _Coordinates(Kh @ F, K, rank, skew, slack)
+
+
+def _repair(G: Array) -> tuple[Array, Array, np.ndarray]:
+    """Return K with K^H G K = I, or a part of I where G is bad, that part, and a bound on ||K||_2."""
+    xp = _arrays.namespace(G)
+    one = _dense.eye(xp, G.shape[-1], G)
+    C = _dense.cholesky(G)
+    if C is not None and float(xp.min(xp.abs(xp.linalg.diagonal(C)))) > GOOD:
+        K = _dense.solve_triangular(C, one)
+        return K, one, np.sqrt(_dense.host(xp.linalg.matrix_norm(K, ord=1)) * _dense.host(xp.linalg.matrix_norm(K, ord=math.inf)))
+    g, E = xp.linalg.eigh(G)
     good = g > GOOD
     root = xp.where(good, 1 / xp.sqrt(xp.where(good, g, xp.ones_like(g))), xp.zeros_like(g))
-    K = E * root[..., None, :]
-    N_size = np.sqrt(np.maximum(_dense.host(xp.sum(g, axis=-1)), 0.0))
-    N_slack = gamma(d + 4, P) * _dense.product_size(X, P) + gamma(4, P) * math.sqrt(ridge) * norms(P)
-    Y_size, stretch = norms(Y), _dense.host(xp.max(root, axis=-1))
-    sums = gamma(n + d + 8, P)
-    G_slack = sums * N_size**2 + 2 * N_size * N_slack + N_slack**2 + residual(G, E * g[..., None, :], adjoint(E))
-    turned = defect(E)
-    skew = stretch**2 * (G_slack + (2 * turned + turned**2) * np.max(_dense.host(xp.abs(g)), axis=-1))
-    slack = stretch * (sums * N_size + N_slack) * Y_size + gamma(k + 4, P) * _dense.product_size(adjoint(K), F)
-    return _Coordinates(adjoint(K) @ F, K, np.asarray(_dense.host(xp.sum(xp.astype(good, xp.int64), axis=-1))), skew, slack)
+    kept = one * xp.astype(good, G.dtype)[..., None, :]
+    return E * root[..., None, :], kept, _dense.host(xp.max(root, axis=-1))
 
 
-def _minimum(Y: Array, fit: _Coordinates, svd: tuple[Array, Array, Array], rank: int) -> np.ndarray:
-    """Bound the objective of every W of this rank from below."""
-    C, sigma, Zh = svd
-    kept = tails(sigma)
-    captured = np.sqrt(np.maximum(kept[..., 0] ** 2 - kept[..., min(rank, kept.shape[-1] - 1)] ** 2, 0.0))
-    wrong = fit.slack + residual(fit.C, C * sigma[..., None, :], Zh)
-    captured = captured * (1 + defect(C)) * (1 + defect(adjoint(Zh))) * (1 + gamma(sigma.shape[-1] + 8, C)) + wrong
-    size = norms(Y)
-    energy = size**2 * (1 - gamma(math.prod(Y.shape[-2:]) + 4, Y))
-    with np.errstate(divide="ignore"):
-        return np.maximum(energy - np.where(fit.skew < 1, captured**2 / np.maximum(1 - fit.skew, 0.0), np.inf), 0.0)
+def _minimum(Y: Array, fit: _Coordinates, tail: np.ndarray) -> np.ndarray:
+    """Bound the objective of every W of this rank from below, given that no matrix of this rank is nearer to C than `tail`."""
+    most = np.sqrt(np.maximum(norms(fit.C) ** 2 * (1 + gamma(math.prod(fit.C.shape[-2:]) + 4, fit.C)) - np.maximum(tail, 0.0) ** 2, 0.0))
+    captured = most + fit.slack
+    energy = norms(Y) ** 2 * (1 - gamma(math.prod(Y.shape[-2:]) + 4, Y))
+    room = np.maximum(1 - fit.skew, 0.0)
+    return np.maximum(np.where(room > 0, energy - captured**2 / np.where(room > 0, room, 1), 0.0), 0.0)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ from lowrank_la import _arrays, _checks, _random
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, Result
 from lowrank_la.factor import _dense
-from lowrank_la.factor._core import core, tails
-from lowrank_la.factor._dense import adjoint, defect, gamma, norms, residual, wide
-from lowrank_la.factor._svd import svd
+from lowrank_la.factor._core import core
+from lowrank_la.factor._dense import adjoint, gamma, norms, wide
+from lowrank_la.factor._partial import leading
 from lowrank_la.factor._weights import Weight, weight
 
 NAME = "weighted_svd"
 METHODS = ("auto", "exact")
-LARGE, FEW = 400, 8  # rows and columns, and columns for each one wanted, from which `svd` is faster than LAPACK
 CLAIM = "||H_left^(1/2) (M - U diag(s) V^H) H_right^(1/2)||_F <= bound"
 
 
@@ -166,7 +165,8 @@ def weighted_svd(
     L = weight(NAME, "left", left, left_factor, M, -2, damping)
     R = weight(NAME, "right", right, right_factor, M, -1, damping)
 
-    lead = _leading(_weighted(wide(M), L, R), M, rank, method, seed)
+    views = _views(wide(M), L, R)
+    lead = leading(views[2], M.dtype, rank, method == "exact", seed)
     P, Q = _mapped_back(M, L, R, lead.W, lead.Z)
     one = door.xp.ones((*M.shape[:-2], P.shape[-1]), dtype=door.real_dtype, device=M.device)
     cut = core(P, one, Q).truncate(P.shape[-1])
@@ -177,39 +177,19 @@ def weighted_svd(
         V=door.leave(cut.V),
         weighted_values=door.leave(lead.values),
         error=_dense.number(door, error, M),
-        optimum=_dense.number(door, _optimum(M, L, R, lead.tail), M),
+        optimum=_dense.number(door, _optimum(views, L, R, lead.tail), M),
         clipped=float(max(np.max(L.clipped), np.max(R.clipped))),
         certificate=_dense.always(CLAIM, bound, "weighted residual"),
     )
 
 
-@dataclass(frozen=True)
-class _Leading:
-    """Leading singular vectors W and Z of a matrix, singular values, and a lower bound on the error of any matrix of this rank."""
-
-    W: Array
-    values: Array
-    Z: Array
-    tail: np.ndarray
-
-
-def _leading(B: Array, M: Array, rank: int, method: str, seed: int) -> _Leading:
-    """Decompose B, in the dtype of M, in full or in part."""
-    xp = _arrays.namespace(B)
-    short = xp.astype(B, M.dtype, copy=False)
-    if method == "auto" and B.ndim == 2 and min(B.shape) >= max(LARGE, FEW * rank):
-        found = svd(short, rank, certificate="excess", rng=seed)
-        assert found.certificate is not None
-        tail = np.asarray(found.error / (1 + found.certificate.bound)) - norms(B - short)
-        return _Leading(found.U, found.s, found.V, tail)
-    W, values, Zh = xp.linalg.svd(short, full_matrices=False)
-    tail = tails(values)[..., min(rank, values.shape[-1])] * (1 - defect(W)) * (1 - defect(adjoint(Zh)))
-    tail = tail - residual(B, wide(W) * wide(values)[..., None, :], Zh)
-    return _Leading(W[..., :, :rank], values, adjoint(Zh)[..., :, :rank], tail)
-
-
-def _weighted(E: Array, L: Weight, R: Weight) -> Array:
-    return adjoint(R.times(adjoint(L.times(E))))
+def _views(E: Array, L: Weight, R: Weight) -> tuple[Array, Array, Array, Array]:
+    """Return E with weights on the left, on the right and on both sides, and as it is."""
+    left = L.times(E)
+    both = adjoint(R.times(adjoint(left)))
+    if L.root is None:
+        return left, both, both, E
+    return left, adjoint(R.times(adjoint(E))), both, E
 
 
 def _mapped_back(M: Array, L: Weight, R: Weight, W: Array, Z: Array) -> tuple[Array, Array]:
@@ -223,22 +203,20 @@ def _mapped_back(M: Array, L: Weight, R: Weight, W: Array, Z: Array) -> tuple[Ar
 def _error(M: Array, L: Weight, R: Weight, left: Array, right: Array) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted norm of M - left @ right, and a bound on it for the weights as they were given."""
     E = wide(M) - left @ wide(right)
-    LE, RE = L.times(E), R.times(adjoint(E))
-    LER = adjoint(R.times(adjoint(LE)))
+    LE, ER, LER, _ = _views(E, L, R)
     value = norms(LER)
     product = gamma(left.shape[-1] + 4, E) * _dense.product_size(left, right)
     rounding = R.norm * (L.norm * product + L.rounding(E)) + R.rounding(adjoint(LE)) + gamma(E.shape[-1] * E.shape[-2], E) * value
-    roots = L.slack * norms(RE) ** 2 + R.slack * (norms(LE) ** 2 + L.slack * norms(E) ** 2)
+    roots = L.slack * norms(ER) ** 2 + R.slack * (norms(LE) ** 2 + L.slack * norms(E) ** 2)
     return value, np.sqrt((value + rounding) ** 2 + (1 + 1e-6) * roots)
 
 
-def _optimum(M: Array, L: Weight, R: Weight, tail: np.ndarray) -> np.ndarray:
+def _optimum(views: tuple[Array, Array, Array, Array], L: Weight, R: Weight, tail: np.ndarray) -> np.ndarray:
     """Bound the weighted error of every matrix of this rank from below (Eckart, Young and Weyl).
 
     If H and L^H L differ by at most d, their roots differ by at most the root of d.
     """
-    M = wide(M)
-    LM = L.times(M)
+    LM, MR, _, M = views
     rounding = R.norm * L.rounding(M) + R.rounding(adjoint(LM))
-    roots = np.sqrt(L.slack) * norms(R.times(adjoint(M))) + np.sqrt(R.slack) * (norms(LM) + np.sqrt(L.slack) * norms(M))
+    roots = np.sqrt(L.slack) * norms(MR) + np.sqrt(R.slack) * (norms(LM) + np.sqrt(L.slack) * norms(M))
     return np.maximum(tail - rounding - (1 + 1e-6) * roots, 0.0)

@@ -54,7 +54,7 @@ class Weight:
         if self.diagonal:
             return _divided(xp, wide(U), self.root)
         if self.triangular:
-            return _arrays.solve_triangular(self.root, wide(U)) if U.ndim == 2 else xp.linalg.solve(self.root, wide(U))
+            return _dense.solve_triangular(self.root, wide(U))
         W, d, Zh = xp.linalg.svd(self.root, full_matrices=False)
         cutoff = max(self.root.shape[-2:]) * 2 * _dense.U * xp.max(d, axis=-1, keepdims=True)
         d = xp.where(d > cutoff, d, xp.zeros_like(d))
@@ -134,7 +134,7 @@ def _of_gram(H: Array, function: str, name: str, damping: float) -> Weight:
     tolerance = math.sqrt(_arrays.unit_roundoff(xp, H.dtype))
     H = _dense.hermitian(function, name, H)
     H = H + damping * _mean_diagonal(H) * _dense.eye(xp, H.shape[-1], H)
-    C = _cholesky(H)
+    C = _dense.cholesky(H)
     if C is not None:
         return Weight(C, triangular=True, slack=residual(H, adjoint(C), C))
     eigen = _dense.semidefinite(function, name, H, tolerance)
@@ -159,27 +159,10 @@ def _of_factor(X: Array, damping: float) -> Weight:
     if Xh.shape[-2] <= Xh.shape[-1]:
         return Weight(Xh)
     H = adjoint(Xh) @ Xh
-    C = _cholesky(H) if short else None
+    C = _dense.cholesky(H) if short else None
     R = _arrays.triangular_factor(Xh) if C is None else C
     slack = residual(H, adjoint(R), R) + gamma(Xh.shape[-2] + 4, Xh) * norms(Xh) ** 2
-    return Weight(R, triangular=_invertible(R), slack=slack)
-
-
-def _cholesky(H: Array) -> Array | None:
-    """Return the triangle C with C^H C = H, unless H is too near to singular for it."""
-    try:
-        C = adjoint(_arrays.namespace(H).linalg.cholesky(H))
-    except np.linalg.LinAlgError:
-        return None
-    return C if _invertible(C) else None
-
-
-def _invertible(R: Array) -> bool:
-    """Say whether the diagonals of triangles stay away from 0, and are finite."""
-    xp = _arrays.namespace(R)
-    size = xp.abs(xp.linalg.diagonal(R))
-    least, most = _dense.host(xp.min(size, axis=-1)), _dense.host(xp.max(size, axis=-1))
-    return bool(np.all(least**2 > 100 * R.shape[-1] * _dense.U * most**2))
+    return Weight(R, triangular=_dense.invertible(R, 10 * math.sqrt(R.shape[-1] * _dense.U)), slack=slack)
 
 
 def _mean_diagonal(H: Array) -> Array:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lowrank_la import ConvergenceWarning
-from lowrank_la.factor import _regression, reduced_rank_regression
+from lowrank_la.factor import _partial, _regression, reduced_rank_regression
 
 
 def problem(seed, n, d, q, *, cond=1.0, noise=1.0, complex=False):
@@ -86,6 +86,22 @@ def test_certificates_hold_for_many_problems(dtype):
         true, best = objective(X, Y, result, ridge), oracle(X, Y, rank, ridge)
         assert true - best <= result.certificate.bound * (1 + 1e-12) + 1e-18 * (Y**2).sum(), seed
         assert result.minimum <= best * (1 + 1e-12), seed
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_many_responses_go_through_svd(dtype, monkeypatch):
+    monkeypatch.setattr(_partial, "LARGE", 80)
+    rng = np.random.default_rng(12)
+    X = rng.standard_normal((200, 90)).astype(dtype)
+    W = (rng.standard_normal((90, 30)) * np.geomspace(1, 0.1, 30)) @ rng.standard_normal((30, 85))
+    Y = (X @ W + rng.standard_normal((200, 85))).astype(dtype)
+    fast, exact = reduced_rank_regression(X, Y, 10, rng=0), reduced_rank_regression(X, Y, 10, method="exact")
+    assert fast.fitted_values.shape == (10,)
+    assert fast.certificate.confidence == 0.99
+    assert exact.objective * (1 - 1e-5) <= fast.objective <= exact.objective * 1.02
+    assert fast.minimum <= exact.objective
+    assert 0 <= fast.certificate.bound <= 0.1 * fast.objective
+    assert 0 <= exact.certificate.bound <= 1e-3 * exact.objective
 
 
 def test_full_rank_is_least_squares_whatever_the_scales():
@@ -183,6 +199,7 @@ BAD = [
     ("vector", (X, Y[:, 0], 1), {}, ValueError, r"Y must be 2-dimensional; got shape \(10,\)"),
     ("NaN", (X * np.nan, Y, 1), {}, ValueError, "X must be finite; got 40"),
     ("empty", (X[:, :0], Y, 1), {}, ValueError, "X must have at least one entry"),
+    ("method", (X, Y, 1), {"method": "svd"}, ValueError, "method must be one of 'auto', 'exact'"),
     ("ridge", (X, Y, 1), {"ridge": -1}, ValueError, "ridge must be a number of at least 0; got -1"),
     ("text", ("X", Y, 1), {}, TypeError, "X must be an array of numbers"),
 ]
