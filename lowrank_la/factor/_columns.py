@@ -198,7 +198,7 @@ def choose(picture: Picture, k: int, method: str, seed: int) -> Choice:
     Y, random = picture.Y, _random.host_generator(seed, "factor: columns")
     V = picture.singular_vectors(k, seed) if method in {"leverage", "deim", "osinsky"} else None
     if V is None:
-        rule = {"qr": _pivoted.pivoted_qr, "strong": _pivoted.strong, "rpcholesky": partial(_pivoted.random_pivots, random=random)}[method]
+        rule = {"qr": _pivoted.greedy, "strong": _pivoted.strong, "rpcholesky": partial(_pivoted.random_pivots, random=random)}[method]
         indices = rule(Y, k)
     elif method == "osinsky":
         indices = _pivoted.osinsky(V, Y - (Y @ V) @ _adjoint(V), k)

@@ -168,7 +168,7 @@ def _rows_for(Q: np.ndarray, k: int, method: str, seed: int) -> np.ndarray:
     Y = Q.conj().T
     if method == "rpcholesky":
         return _pivoted.random_pivots(Y, k, random)
-    return _pivoted.strong(Y, k) if method == "strong" else _pivoted.pivoted_qr(Y, k)
+    return _pivoted.strong(Y, k) if method == "strong" else _pivoted.greedy(Y, k)
 
 
 def _projection(matrix: Matrix, left: Basis, R: Array) -> tuple[Array, float]:

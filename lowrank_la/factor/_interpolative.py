@@ -192,11 +192,11 @@ def _by_tolerance(
     matrix: Matrix, most: int, tol: float, method: str, seed: int, certificate: bool
 ) -> tuple[Fit, float, Certificate | None, bool]:
     """Find the rank from the picture, and raise it until the error that is measured keeps the tolerance."""
-    picture, order, rank, size = _guess(matrix, most, tol, seed)
+    picture, rank, size = _guess(matrix, most, tol, seed)
+    rule = _pivoted.greedy if method == "qr" else _pivoted.strong
     probed = matrix.squared_norm is None  # probes that decide when to stop would spoil their own certificate
     while True:
-        indices = order[:rank] if method == "qr" else _pivoted.strong(picture.Y, rank, order)
-        fit = _columns.project(matrix, indices)
+        fit = _columns.project(matrix, rule(picture.Y, rank))
         error, proof = _columns.judge(matrix, picture, fit, seed, certificate and not probed)
         if error <= tol * size or rank == most:
             break
@@ -207,7 +207,7 @@ def _by_tolerance(
     return fit, error, proof, converged
 
 
-def _guess(matrix: Matrix, most: int, tol: float, seed: int) -> tuple[Picture, np.ndarray, int, float]:
+def _guess(matrix: Matrix, most: int, tol: float, seed: int) -> tuple[Picture, int, float]:
     """Enlarge the sketch until it has twice as many rows as its remainders say columns are needed.
 
     Coefficients that fit l rows of a sketch leave only a share 1 - k / l of the squared error to be seen there.
@@ -215,13 +215,12 @@ def _guess(matrix: Matrix, most: int, tol: float, seed: int) -> tuple[Picture, n
     height = _columns.rows_of_sketch(NAME, matrix, None, FIRST_ROWS // 2)
     while True:
         picture = _columns.look(matrix, height, seed)
-        order, tails = _pivoted.pivots_and_tails(picture.Y)
-        size = float(np.sqrt(tails[0] if matrix.squared_norm is None else matrix.squared_norm))
-        seen = np.ones(tails.size) if picture.exact else np.clip(1 - np.arange(tails.size) / height, 1e-3, 1)
-        good = np.flatnonzero(tails <= (tol * size) ** 2 * seen)
-        rank = max(1, int(good[0]) if good.size else tails.size - 1)
-        if picture.exact or 2 * min(rank, most) <= height:
-            return picture, order, min(rank, most), size
+        whole = float(np.sum(np.abs(picture.Y) ** 2)) if matrix.squared_norm is None else matrix.squared_norm
+        seen = np.ones(most + 1) if picture.exact else 1 - np.arange(height // 2 + 1) / height
+        tails = _pivoted.pivoted_qr(picture.Y, min(most, seen.size - 1), goal=tol**2 * whole * seen[-1])[1]
+        good = np.flatnonzero(tails <= tol**2 * whole * seen[: tails.size])
+        if good.size or seen.size > most:
+            return picture, max(1, int(good[0]) if good.size else most), whole**0.5
         height *= 2
 
 

@@ -6,26 +6,70 @@ Y -> Q Y for orthonormal Q, so that Y may be the triangular factor of a tall mat
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 STRONG = 2.0  # bound on the coefficients of a strong rank-revealing QR
 MAX_SWAPS = 10  # times the columns to choose
+FADED = 1e-8  # share of squared norms below which they are computed again
 EXHAUSTED = 1e-28  # share of its first energy below which what is left of a column is rounding error
 
 
-def pivoted_qr(Y: np.ndarray, k: int) -> np.ndarray:
-    """Take the column with the largest remainder, k times."""
-    return pivots_and_tails(Y)[0][:k]
+def pivoted_qr(Y: np.ndarray, k: int, goal: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Take the column with the largest remainder, up to k times, or until ||remainder||_F^2 <= goal.
+
+    Returns
+    -------
+    tuple of array (j,) and array (j + 1,)
+        The columns, and the squared norm that is left with the first 0, 1, 2, ..., j of them.
+    """
+    return _eliminate(Y, k, lambda rest: int(np.argmax(rest)), goal)
 
 
-def pivots_and_tails(Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the order of all pivots, and ||Y - projection on the first j of them||_F^2 for j = 0, 1, ..., min(l, c)."""
-    from scipy.linalg import qr
+def greedy(Y: np.ndarray, k: int) -> np.ndarray:
+    """Take k columns by pivoted QR, any others where fewer span them all."""
+    return _filled(pivoted_qr(Y, k)[0], k, Y.shape[1])
 
-    R, order = qr(Y, mode="r", pivoting=True, check_finite=False)  # type: ignore[misc]
-    energies = np.sum(np.abs(R[: min(Y.shape)]) ** 2, axis=1)
-    tails = np.cumsum(np.append(energies, 0.0)[::-1])[::-1]
-    return order.astype(np.int64), tails
+
+def random_pivots(Y: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
+    """Draw columns one by one, each with probability proportional to its squared remainder: RPCholesky on Y^H Y."""
+    return _filled(_eliminate(Y, k, lambda rest: int(random.choice(rest.size, p=rest / rest.sum())))[0], k, Y.shape[1])
+
+
+def _eliminate(Y: np.ndarray, k: int, pick: Callable[[np.ndarray], int], goal: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Pick columns by the squared norms of their remainders, and project on what is orthogonal to them.
+
+    Norms are updated by subtraction, and Y itself is projected only when they have lost half of their
+    digits: a product with one vector for each column, where QR needs one for each row, twice.
+    """
+    first = rest = np.sum(np.abs(Y) ** 2, axis=0)
+    Q, tails, fresh = np.empty((Y.shape[0], k), dtype=Y.dtype), [float(rest.sum())], rest.max()
+    chosen, spent = [], []
+    while len(chosen) < k and tails[-1] > goal:
+        done, j = Q[:, : len(chosen)], pick(rest)
+        q = _orthogonal(Y[:, j], done)
+        spent.append(j)
+        if np.vdot(q, q).real > EXHAUSTED * first[j]:
+            Q[:, len(chosen)] = q = q / np.linalg.norm(q)
+            chosen.append(j)
+            rest = np.maximum(rest - np.abs(q.conj() @ Y) ** 2, 0.0)
+            tails.append(0.0)
+        if rest.max() < FADED * fresh:
+            Y = _orthogonal(Y, Q[:, : len(chosen)])
+            rest = np.sum(np.abs(Y) ** 2, axis=0)
+            rest[rest <= EXHAUSTED * first] = 0.0
+            fresh = rest.max()
+        rest[spent] = 0.0
+        tails[-1] = float(rest.sum())
+    return np.array(chosen, dtype=np.int64), np.array(tails)
+
+
+def _orthogonal(y: np.ndarray, Q: np.ndarray) -> np.ndarray:
+    """Remove what lies in the span of Q, twice, because the first time leaves rounding errors of the size of y."""
+    for _ in range(2):
+        y = y - Q @ (Q.conj().T @ y)
+    return y
 
 
 def strong(Y: np.ndarray, k: int, start: np.ndarray | None = None) -> np.ndarray:
@@ -34,8 +78,7 @@ def strong(Y: np.ndarray, k: int, start: np.ndarray | None = None) -> np.ndarray
     A swap multiplies the volume of the chosen columns by sqrt(|X_ij|^2 + |E_j|^2 |row i of Y_J^+|^2), where
     X are the coefficients and E is the remainder; they end when no swap gains a factor of 2.
     """
-    order = pivots_and_tails(Y)[0] if start is None else start
-    state = _Basis(Y, order[:k])
+    state = _Basis(Y, greedy(Y, k) if start is None else start[:k])
     for _ in range(MAX_SWAPS * k):
         gain = state.gains()
         i, j = np.unravel_index(np.argmax(gain), gain.shape)
@@ -91,23 +134,6 @@ class _Basis:
         self.G[i, :] = self.G[:, i] = 0.0
         self.G += np.outer(cover, cover.conj()) / size
         self.chosen[i] = j
-
-
-def random_pivots(Y: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
-    """Draw columns one by one, each with probability proportional to its squared remainder: RPCholesky on Y^H Y."""
-    rest, chosen = Y.astype(np.result_type(Y.dtype, np.float64)), []
-    first = energy = np.sum(np.abs(rest) ** 2, axis=0)
-    for _ in range(k):
-        energy = np.where(energy > EXHAUSTED * first, energy, 0.0)
-        if not energy.any():
-            break
-        j = int(random.choice(energy.size, p=energy / energy.sum()))
-        chosen.append(j)
-        q = rest[:, j] / np.sqrt(energy[j])
-        rest = rest - np.outer(q, q.conj() @ rest)
-        energy = np.sum(np.abs(rest) ** 2, axis=0)
-        energy[chosen] = 0.0
-    return _filled(np.array(chosen, dtype=np.int64), k, Y.shape[1])
 
 
 def deim(V: np.ndarray, k: int) -> np.ndarray:

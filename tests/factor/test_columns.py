@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,10 +40,25 @@ def test_strong_mends_what_pivoted_qr_gets_wrong():
     """On Kahan's matrix pivoted QR keeps the order of the columns and leaves far too small a diagonal entry."""
     s, c, n = 0.98**0.5, 0.02**0.5, 60
     kahan = (s ** np.arange(n))[:, None] * (np.eye(n) - c * np.triu(np.ones((n, n)), 1)) * (1 - 1e-10 * np.arange(n))
-    pivoted, strong = (np.sort(rule(kahan, n - 1)) for rule in (_pivoted.pivoted_qr, _pivoted.strong))
+    pivoted, strong = (np.sort(rule(kahan, n - 1)) for rule in (_pivoted.greedy, _pivoted.strong))
     least = np.linalg.svd(kahan, compute_uv=False)[-1]
     assert oracles.projection_error(kahan, pivoted) > 10 * least
     assert oracles.projection_error(kahan, strong) < 3 * least
+
+
+@settings(max_examples=60)
+@given(seed=seeds)
+def test_pivoted_qr_is_that_of_lapack(seed):
+    A, k = oracles.problem(seed)
+    order, tails = _pivoted.pivoted_qr(A, min(A.shape))
+    R, expected = scipy.linalg.qr(A, mode="r", pivoting=True)
+    energies = np.append(np.cumsum(np.sum(abs(R) ** 2, axis=1)[::-1])[::-1][: min(A.shape)], 0)
+    assert np.array_equal(order[:1], expected[:1])
+    np.testing.assert_allclose(tails, energies[: tails.size], rtol=1e-5, atol=1e-27 * energies[0])
+    assert len(set(_pivoted.greedy(A, k))) == k
+    reached, fewer = _pivoted.pivoted_qr(A, min(A.shape), goal=0.1 * tails[0])
+    assert np.array_equal(reached, order[: reached.size])
+    assert fewer[-1] <= 0.1 * tails[0] < fewer[-2]
 
 
 def test_deim_takes_the_largest_entries_of_what_is_new():
