@@ -16,8 +16,8 @@ library that emits LLVM IR; kernels call them inside `njit` functions with ordin
 
 Arrays of any shape are read as flat memory from their first element on: every operand
 comes with the flat index of its corner and its strides, all in elements. Nothing is
-checked. An operand narrower than the result (float32 beside float64) is widened as it is
-loaded. Because the arrays themselves are arguments, they stay alive during the call.
+checked. An operand of another precision than the result (float32 or float64) is converted
+as it is loaded. Because the arrays themselves are arguments, they stay alive during the call.
 
 Every product is fused with its sum where the CPU can. A sum runs over k in order, so
 the answer is a pure function of the operands on one kind of CPU. A Numba cache does not
@@ -371,10 +371,10 @@ class Memory:
 
     def load(self, index: ir.Value, as_type: ir.Type | None = None) -> ir.Value:
         value = self.builder.load(self._pointer(index), align=self.align)
-        return self._widen(value, as_type or self.vector)
+        return self._cast(value, as_type or self.vector)
 
     def element(self, index: ir.Value, as_type: ir.Type) -> ir.Value:
-        return self._widen(self.builder.load(self.builder.gep(self.data, [index]), align=self.align), as_type)
+        return self._cast(self.builder.load(self.builder.gep(self.data, [index]), align=self.align), as_type)
 
     def integer(self, index: ir.Value) -> ir.Value:
         value = self.builder.load(self.builder.gep(self.data, [index]), align=self.align)
@@ -393,8 +393,10 @@ class Memory:
     def _pointer(self, index: ir.Value) -> ir.Value:
         return self.builder.bitcast(self.builder.gep(self.data, [index]), self.vector.as_pointer())
 
-    def _widen(self, value: ir.Value, as_type: ir.Type) -> ir.Value:
-        return value if value.type == as_type else self.builder.fpext(value, as_type)
+    def _cast(self, value: ir.Value, as_type: ir.Type) -> ir.Value:
+        if value.type == as_type:
+            return value
+        return (self.builder.fptrunc if isinstance(self.scalar, ir.DoubleType) else self.builder.fpext)(value, as_type)
 
 
 @intrinsic

@@ -35,20 +35,23 @@ def _times_reference(values: Array, indices: Array, indptr: Array, X: Array) -> 
     Parameters
     ----------
     values, indices, indptr : arrays (N,), (N,) and (n + 1,)
-        Compressed rows of A, in any order inside a row, of the libraries of SciPy or CuPy.
+        Compressed rows of A, in any order inside a row.
     X : array (d, l)
-        In the dtype of `values` or, for sums in it, a wider one.
+        Products and sums are computed in its dtype.
 
     Returns
     -------
     array (n, l)
     """
-    return _matrix(values, indices, indptr, X.shape[0]) @ X
+    if _arrays.engine_of(values) == "reference":  # a library without sparse matrices
+        host = (_arrays.to_numpy(x) for x in (values, indices, indptr, X))
+        return _arrays.from_numpy(_times_reference(*host), X)
+    return _matrix(values, indices, indptr, X.shape[0], X) @ X
 
 
 def _adjoint_reference(values: Array, indices: Array, indptr: Array, Y: Array, columns: int) -> Array:
     """Return A^H Y for A with so many columns."""
-    return _matrix(values, indices, indptr, columns).conj().T @ Y
+    return _matrix(values, indices, indptr, columns, Y).conj().T @ Y
 
 
 def _gram_reference(values: Array, indices: Array, indptr: Array, X: Array, row: Array | None = None) -> tuple[Array, Array]:
@@ -66,12 +69,15 @@ def _gram_reference(values: Array, indices: Array, indptr: Array, X: Array, row:
     array (d, l) and array (l,)
     """
     xp = _arrays.namespace(values)
-    A = _matrix(values, indices, indptr, X.shape[0])
+    A = _matrix(values, indices, indptr, X.shape[0], X)
     W = A @ X if row is None else A @ X - row[None, :]
     return A.conj().T @ W, xp.sum(W, axis=0)
 
 
-def _matrix(values: Array, indices: Array, indptr: Array, columns: int) -> Any:
+def _matrix(values: Array, indices: Array, indptr: Array, columns: int, X: Array) -> Any:
+    """Give the sparse matrix in the dtype of X, but complex entries to a real X."""
+    if values.dtype.kind == X.dtype.kind:
+        values = values.astype(X.dtype, copy=False)
     sparse = importlib.import_module("scipy.sparse" if isinstance(values, np.ndarray) else "cupyx.scipy.sparse")
     return sparse.csr_matrix((values, indices, indptr), shape=(indptr.shape[0] - 1, columns))
 
@@ -112,7 +118,7 @@ def _gram_cpu(
 
 def _for_scipy(values: np.ndarray, X: np.ndarray) -> bool:
     """Say whether there is little to do, or something that the loops do not know."""
-    return values.size * X.shape[1] < FEW_PRODUCTS or not _rows.is_plain(values, X) or values.itemsize > X.itemsize
+    return values.size * X.shape[1] < FEW_PRODUCTS or not _rows.is_plain(values, X)
 
 
 def _memory(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -272,19 +272,20 @@ def csr_cpu(values, indices, indptr, columns, seed, stream, height, zeta, row_of
 
 @njit(parallel=True, cache=True)
 def _scatter_csr(values, indices, indptr, seed, stream, zeta, row_offset, weights, sums):
+    """Let a thread add to one block of rows of one part, few enough to stay in its cache."""
     parts, height, _ = sums.shape
     width = np.uint64(height // zeta)
     n = indptr.shape[0] - 1
-    for p in prange(parts):
+    for task in prange(parts * zeta):
+        p, t = task // zeta, task % zeta
         for i in range(n * p // parts, n * (p + 1) // parts):
-            for t in range(zeta):
-                word = philox.cpu_words(seed, stream, np.uint64(row_offset + i), np.uint64(t // 4))[t % 4]
-                target = np.uint64(t) * width + (((word >> np.uint64(1)) * width) >> np.uint64(31))
-                sign = -1.0 if word & np.uint64(1) else 1.0
-                if weights.size:
-                    sign *= weights[i]
-                for e in range(indptr[i], indptr[i + 1]):
-                    sums[p, target, indices[e]] += sign * values[e]
+            word = philox.cpu_words(seed, stream, np.uint64(row_offset + i), np.uint64(t // 4))[t % 4]
+            target = np.uint64(t) * width + (((word >> np.uint64(1)) * width) >> np.uint64(31))
+            sign = -1.0 if word & np.uint64(1) else 1.0
+            if weights.size:
+                sign *= weights[i]
+            for e in range(indptr[i], indptr[i + 1]):
+                sums[p, target, indices[e]] += sign * values[e]
 
 
 def cuda(A: Array, seed: int, stream: int, height: int, zeta: int, row_offset: int, scale: Array | None, B: Array | None = None) -> Array:

@@ -69,6 +69,17 @@ def test_float32_entries_meet_float64_columns_without_loss():
     assert_close(sparse_product.gram(*parts, X)[0], wide.T @ (wide @ X), 100, np.float64)
 
 
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_float64_entries_meet_float32_columns_in_float32(engine):
+    dense, parts, X, Y = problem(1, 70, 30, 9)
+    X, Y = X.astype(np.float32), Y.astype(np.float32)
+    wide = dense.astype(np.float32).astype(np.float64)
+    with use_engine(engine):
+        assert_close(sparse_product.times(*parts, X), wide @ X, 30, np.float32)
+        assert_close(sparse_product.adjoint(*parts, Y, 30), wide.T @ Y, 70, np.float32)
+        assert_close(sparse_product.gram(*parts, X)[0], wide.T @ (wide @ X), 100, np.float32)
+
+
 @pytest.mark.parametrize("layout", ["fortran", "strided", "reversed", "read only", "broadcast"])
 def test_any_layout_of_the_dense_matrix(layout):
     dense, parts, X, Y = problem(2, 50, 20, 11)
