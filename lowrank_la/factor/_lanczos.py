@@ -285,10 +285,24 @@ class Krylov:
         values, vectors = np.linalg.eigh((self.T + self.T.conj().T) / 2)
         return values, vectors
 
+    def largest(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the largest Ritz values, descending, the vectors that go with them, and the residuals."""
+        from scipy.linalg import eigh
+
+        m = self.T.shape[0]
+        T = (self.T + self.T.conj().T) / 2
+        values, vectors = eigh(T, subset_by_index=(max(0, m - count), m - 1), driver="evr", check_finite=False)
+        return values[::-1], vectors[:, ::-1], np.linalg.norm(self.C @ vectors[:, ::-1], axis=0)
+
     @cached_property
     def residuals(self) -> np.ndarray:
         """||A Q y - theta Q y|| of each Ritz pair, but for rounding errors."""
         return np.linalg.norm(self.C @ self.ritz[1], axis=0)
+
+    @property
+    def smallest(self) -> float:
+        """The smallest Ritz value."""
+        return float(np.linalg.eigvalsh((self.T + self.T.conj().T) / 2)[0])
 
     @property
     def skewness(self) -> float:
@@ -334,9 +348,8 @@ class Krylov:
 
     def restarted(self, keep: int) -> Krylov:
         """Keep the Ritz vectors of the `keep` largest Ritz values, and the block that comes next."""
-        values, vectors = self.ritz
-        best = vectors[:, -keep:]
-        return Krylov(self.vectors(best).T, np.diag(values[-keep:]).astype(self.T.dtype), self.P, self.C @ best, 0, self.size)
+        values, vectors, _ = self.largest(keep)
+        return Krylov(self.vectors(vectors).T, np.diag(values).astype(self.T.dtype), self.P, self.C @ vectors, 0, self.size)
 
 
 def block_lanczos(product: Callable[[Array], Array], start: Array, steps: int) -> Krylov:

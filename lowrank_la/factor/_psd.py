@@ -15,6 +15,7 @@ from lowrank_la._result import Certificate, ConvergenceWarning, Result
 from lowrank_la.factor import _probes, _square
 from lowrank_la.factor._lanczos import Krylov, block_lanczos
 from lowrank_la.factor._matrix import Matrix
+from lowrank_la.factor._orth import orthonormal
 from lowrank_la.factor._signs import signed
 
 PAIRS_CLAIM = "|s_i - an eigenvalue of A| <= residuals_i <= bound, for every i"
@@ -22,6 +23,7 @@ TRACE_CLAIM = "||A - U diag(s) U^H||_2 <= ||A - U diag(s) U^H||_* <= bound, if A
 SMALL = 300  # orders for which LAPACK finds all eigenvalues in no time
 SPARE, WIDEST = 4, 36  # columns of a block beyond the rank, and at most: eigenvalues repeated more often may be missed
 CYCLE = 8  # blocks between restarts
+FIRST_LOOK, MOST_AHEAD = 4, 6  # steps before the first look at the residuals, and at most before the next
 PROBES = 10
 ROUNDING = 20  # roundoff units times sqrt(n): errors of products
 
@@ -131,7 +133,7 @@ def eigsh_psd(
     against at most rank + 9 b vectors, which is also the memory. Certificate: for a Hermitian A and a unit
     vector u some eigenvalue lies within ||A u - s u||_2 of s; rounding errors of the residuals are
     added. That none of the largest eigenvalues is missed is certain only up to the random start:
-    one that is repeated more than 36 times may be counted too seldom. `tail` bounds what is left.
+    one that is repeated more than 36 times, among many others, may be counted too seldom. `tail` bounds what is left.
 
     References
     ----------
@@ -160,8 +162,7 @@ def eigsh_psd(
     seed = _random.seed_of(name, rng)
     if method == "exact" or (method == "auto" and _is_small(matrix, rank)):
         return _exact(name, matrix, rank)
-    krylov, steps = _largest(matrix, rank, goal, max_iter, seed)
-    return _ritz_pairs(name, matrix, krylov, rank, goal, steps)
+    return _ritz_pairs(name, matrix, _largest(matrix, rank, goal, max_iter, seed), goal)
 
 
 def _is_small(matrix: Matrix, rank: int) -> bool:
@@ -184,7 +185,28 @@ def _exact(function: str, matrix: Matrix, rank: int) -> EighResult:
     return _pairs(matrix, U, s, residuals, float(values[-1]), 0, "exact", True)
 
 
-def _largest(matrix: Matrix, rank: int, tol: float, max_iter: int, seed: int) -> tuple[Krylov, int]:
+@dataclass(frozen=True)
+class _Found:
+    """A Krylov space, its largest Ritz pairs, and the products with blocks that it took."""
+
+    krylov: Krylov
+    values: np.ndarray
+    vectors: np.ndarray
+    residuals: np.ndarray
+    steps: int
+
+    def worst(self, rank: int) -> float:
+        """Return the largest residual, relative to the largest eigenvalue; inf if pairs are missing."""
+        if self.values.size < rank:
+            return math.inf
+        return float(np.max(self.residuals)) / self.values[0] if self.values[0] > 0 else 0.0
+
+    def agrees(self, values: np.ndarray, tol: float) -> bool:
+        """Say whether these are the same Ritz values."""
+        return values.size == self.values.size and bool(np.max(np.abs(values - self.values)) <= tol * max(self.values[0], 0.0))
+
+
+def _largest(matrix: Matrix, rank: int, tol: float, max_iter: int, seed: int) -> _Found:
     """Grow and restart a Krylov space until its largest Ritz values have small residuals."""
     n = matrix.shape[0]
     block = min(n, rank + SPARE, WIDEST)
@@ -192,35 +214,41 @@ def _largest(matrix: Matrix, rank: int, tol: float, max_iter: int, seed: int) ->
     def start(attempt: int) -> Array:
         return _probes.gaussian(matrix.like, n, block, seed, f"eigsh_psd: start {attempt}")
 
-    krylov, steps = block_lanczos(matrix.times, start(0), min(2, max_iter)), min(2, max_iter)
-    while not _is_good(krylov, rank, tol) and steps < max_iter:
-        if krylov.finished:
-            krylov = krylov.refreshed(start(steps))
+    steps = max(min(FIRST_LOOK, max_iter), -(-rank // block))
+    krylov = block_lanczos(matrix.times, start(0), steps)
+    before, more, known = math.inf, steps, np.zeros(0)
+    while True:
+        found = _Found(krylov, *krylov.largest(rank), steps)
+        worst, complete = found.worst(rank), krylov.T.shape[0] == n
+        sure = complete or not krylov.finished or found.agrees(known, tol)
+        if (worst <= tol and sure) or (steps >= max_iter and found.values.size == rank):
+            return found
+        more = max(1, min(_steps_ahead(before, worst, tol, more), max_iter - steps))
+        if krylov.finished:  # eigenvalues that are repeated more often than the block is wide show in a fresh one
+            krylov, known, worst = krylov.refreshed(start(steps)), found.values, math.inf
         elif krylov.T.shape[0] > rank + CYCLE * block:
             krylov = krylov.restarted(rank + block)
-        more = min(2, max_iter - steps)
-        krylov, steps = krylov.grown(matrix.times, more), steps + more
-    return krylov, steps
+        krylov, steps, before = krylov.grown(matrix.times, more), steps + more, worst
 
 
-def _is_good(krylov: Krylov, rank: int, tol: float) -> bool:
-    if krylov.T.shape[0] < rank:
-        return False
-    return bool(np.max(krylov.residuals[-rank:]) <= tol * max(krylov.ritz[0][-1], 0.0))
+def _steps_ahead(before: float, now: float, tol: float, last: int) -> int:
+    """Guess how many steps are missing, from what the last ones did to the residuals."""
+    if not now < before < math.inf:
+        return 2
+    return min(MOST_AHEAD, max(1, math.ceil(last * math.log(now / tol) / math.log(before / now))))
 
 
-def _ritz_pairs(function: str, matrix: Matrix, krylov: Krylov, rank: int, tol: float, steps: int) -> EighResult:
+def _ritz_pairs(function: str, matrix: Matrix, found: _Found, tol: float) -> EighResult:
+    krylov, rank = found.krylov, found.values.size
     _square.check_hermitian(function, matrix, krylov.skewness)
-    values, vectors = krylov.ritz
-    _square.check_semidefinite(function, matrix, values[0], values[-1])
-    order = slice(None, -rank - 1, -1)
-    [U] = signed(krylov.vectors(vectors[:, order]))
-    s, residuals = (_real(matrix, part[order]) for part in (values, krylov.residuals))
-    converged = _is_good(krylov, rank, tol)
-    if not converged:
-        text = f"{function}: residuals up to {np.max(krylov.residuals[-rank:]):.2g} are above tol after {steps} steps"
+    _square.check_semidefinite(function, matrix, krylov.smallest, found.values[0])
+    [U] = signed(krylov.vectors(found.vectors))
+    s, residuals = _real(matrix, found.values), _real(matrix, found.residuals)
+    worst = found.worst(rank)
+    if worst > tol:
+        text = f"{function}: residuals up to {worst:.2g} of the largest eigenvalue are above tol after {found.steps} steps"
         warnings.warn(text, ConvergenceWarning, stacklevel=3)
-    return _pairs(matrix, U, s, residuals, float(values[-1]), steps, "krylov", converged)
+    return _pairs(matrix, U, s, residuals, float(found.values[0]), found.steps, "krylov", worst <= tol)
 
 
 def _pairs(matrix: Matrix, U: Array, s: Array, residuals: Array, largest: float, steps: int, method: str, converged: bool) -> EighResult:
@@ -319,8 +347,8 @@ def nystrom_psd(
     trace = _trace(matrix)
     W = _probes.gaussian(matrix.like, n, columns, seed, "nystrom_psd: test matrix")
     G = _probes.gaussian(matrix.like, n, PROBES if trace is None else 0, seed, "nystrom_psd: probes")
-    W, Y, AG = _products(matrix, W, G, n_iter)
-    U, s, shift = _nystrom(name, matrix, W, Y)
+    W, Y, AG = _products(matrix, W, G, n_iter, seed)
+    U, s, shift = _nystrom(name, matrix, W, Y, seed)
     U, s = signed(U)[0][:, :rank], s[:rank]
     tail, bound = _nystrom_error(matrix, U, s, trace, G, AG, delta)
     bound += 2 * columns * shift + ROUNDING * n**0.5 * matrix.roundoff * (_total(s) if trace is None else trace)
@@ -330,25 +358,25 @@ def nystrom_psd(
     return EighResult(leave(U), leave(s), None, tail, matrix.passes, n_iter, "nystrom", True, certificate)
 
 
-def _products(matrix: Matrix, W: Array, G: Array, n_iter: int) -> tuple[Array, Array, Array]:
+def _products(matrix: Matrix, W: Array, G: Array, n_iter: int, seed: int) -> tuple[Array, Array, Array]:
     """Multiply an orthonormal basis of W, after power steps, and the probes, which ride along in the first pass."""
     xp = matrix.xp
-    W = xp.linalg.qr(W, mode="reduced")[0]
+    W = orthonormal(W, seed)[0]
     both = matrix.times(xp.concat([W, G], axis=1))
     Y, AG = both[:, : W.shape[1]], both[:, W.shape[1] :]
     for _ in range(n_iter):
-        W = xp.linalg.qr(Y, mode="reduced")[0]
+        W = orthonormal(Y, seed)[0]
         Y = matrix.times(W)
     return W, Y, AG
 
 
-def _nystrom(function: str, matrix: Matrix, W: Array, Y: Array) -> tuple[Array, Array, float]:
+def _nystrom(function: str, matrix: Matrix, W: Array, Y: Array, seed: int) -> tuple[Array, Array, float]:
     """Eigenpairs of Y (W^H Y)^+ Y^H, descending, and the shift that made W^H Y definite."""
     xp = matrix.xp
     C, shift = shifted_cholesky(function, matrix, W, Y)
     if shift == 0.0:
         return W, xp.zeros((W.shape[1],), dtype=matrix.door.real_dtype, device=W.device), 0.0
-    Q, R = xp.linalg.qr(half(C, Y + shift * W), mode="reduced")
+    Q, R = orthonormal(half(C, Y + shift * W), seed)
     left, s, _ = xp.linalg.svd(R)
     values = s * s - shift
     return Q @ left, xp.where(values > 0, values, xp.zeros_like(values)), shift

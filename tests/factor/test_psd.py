@@ -199,7 +199,7 @@ def test_defined_answers(function):
 
 def test_a_lack_of_steps_is_told():
     A, values = problem(400, "slow", 0)
-    with pytest.warns(ConvergenceWarning, match="eigsh_psd: residuals up to .* are above tol after 3 steps"):
+    with pytest.warns(ConvergenceWarning, match="eigsh_psd: residuals up to .* of the largest eigenvalue are above tol after 3 steps"):
         result = eigsh_psd(A, 5, tol=1e-13, max_iter=3, rng=0)
     assert not result.converged
     assert (distance(result.s, values) <= result.residuals).all()
@@ -240,3 +240,13 @@ def test_bad_options():
     ):
         with pytest.raises(ValueError, match=message):
             function(A, 2, **options)
+
+
+def test_more_pairs_than_a_block_has_columns():
+    for values in (np.linspace(0, 1, 500), 0.9 ** np.arange(500.0), np.where(np.arange(500) < 130, 1.0, 0.0)):
+        result = eigsh_psd(np.diag(values), 120, method="krylov", rng=0)
+        np.testing.assert_allclose(result.s, np.sort(values)[::-1][:120], atol=1e-12)
+        assert result.converged
+    with pytest.warns(ConvergenceWarning, match="eigsh_psd"):
+        short = eigsh_psd(np.diag(np.linspace(0, 1, 500)), 120, method="krylov", max_iter=1, rng=0)
+    assert short.rank == 120
