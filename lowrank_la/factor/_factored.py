@@ -305,7 +305,7 @@ class Factored:
         ValueError
             ord is none of these.
         """
-        ord = _checks.choice(f"{NAME}.norm", "ord", int(ord) if not isinstance(ord, str) else ord, ("fro", 2, "nuc"))
+        ord = _checks.choice(f"{NAME}.norm", "ord", ord, ("fro", 2, "nuc"))
         door, U, s, V = self._enter()
         values = core(U, s, V).values
         if ord == "fro":

@@ -155,7 +155,6 @@ def reduced_rank_regression(
         raise ValueError(f"{NAME}: Y must have {X.shape[-2]} rows, as many as X; got shape {tuple(Y.shape)}")
     rank = _checks.integer(NAME, "rank", rank, 1, min(X.shape[-1], Y.shape[-1]))
     ridge = _checks.real(NAME, "ridge", ridge, 0)
-
     method = _checks.choice(NAME, "method", method, METHODS)
     seed = _random.seed_of(NAME, rng)
 

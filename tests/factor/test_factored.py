@@ -115,6 +115,19 @@ def test_recompression_is_optimal_and_its_certificate_holds(seed, m, n, r, decay
         np.testing.assert_allclose(np.conj(np.swapaxes(Q, -1, -2)) @ Q, np.eye(rank) * np.ones((*batch, 1, 1)), atol=50 * eps)
 
 
+def test_certificates_hold_for_many_sums():
+    rng = np.random.default_rng(11)
+    for seed in range(300):
+        dtype = [np.float64, np.float32][seed % 2]
+        m, n, r = rng.integers(1, 20, 3)
+        parts = [pair(1000 * seed + i, m, n, r)[0] for i in range(2)]
+        terms = [Factored(*(x.astype(dtype) for x in part)) for part in parts]
+        total = terms[0] - terms[1] * float(rng.choice([1.0, 1e-6])) if seed % 3 else terms[0] - terms[0] * (1 + 1e-5)
+        result = total.recompress(int(rng.integers(1, min(m, n, r) + 1)))
+        error = norm(dense(total.U, total.s, total.V) - dense(result.U, result.s, result.V))
+        assert error <= result.certificate.bound * (1 + 1e-15), seed
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_recompression_by_tolerance_takes_the_smallest_rank(dtype):
     Q = np.linalg.qr(np.random.default_rng(0).standard_normal((40, 10)))[0]
@@ -201,6 +214,7 @@ BAD = [
     ("both", lambda: F.recompress(1, tol=0.1), ValueError, "rank and tol exclude each other"),
     ("tol", lambda: F.recompress(tol=-1), ValueError, "Factored.recompress: tol must be"),
     ("ord", lambda: F.norm("max"), ValueError, "Factored.norm: ord must be one of 'fro', 2, 'nuc'"),
+    ("no ord", lambda: F.norm(None), ValueError, "Factored.norm: ord must be one of"),
     ("inner", lambda: F.inner(F.T), ValueError, r"other must have shape \(6, 5\)"),
     ("rows", lambda: F.rows([6]), ValueError, "Factored.rows: index must be from 0 to 5; got 6 to 6"),
     ("float rows", lambda: F.rows([0.5]), TypeError, "Factored.rows: index must be integers"),

@@ -133,6 +133,19 @@ def test_powers_of_singular_values_reach_the_minimum(seed, m, n, lam, p, complex
     assert found - power.value(power.map(y), y) <= result.certificate.bound <= 1e-10 * np.linalg.norm(M) ** 2
 
 
+def test_objectives_are_bounded_for_many_problems():
+    rng = np.random.default_rng(8)
+    for seed in range(300):
+        m, n = rng.integers(1, 9, 2)
+        p, lam = float(rng.choice([0, 0.3, 0.5, 0.8])), float(10 ** rng.uniform(-2, 1))
+        M = rng.standard_normal((m, n)).astype([np.float64, np.float32][seed % 2])
+        result = prox(M, lam, kind="schatten", p=p)
+        power, y = Power(lam, p), np.linalg.svd(M.astype(float), compute_uv=False)
+        X = (result.U.astype(float) * result.s) @ result.V.T.astype(float)
+        found = lam * ((result.s.astype(float) ** p).sum() if p else result.rank) + 0.5 * np.linalg.norm(X - M) ** 2
+        assert found - power.value(power.map(y), y) <= result.certificate.bound, seed
+
+
 def test_p_of_one_is_nuclear():
     M = np.random.default_rng(1).standard_normal((9, 6))
     np.testing.assert_array_equal(prox(M, 0.7, kind="schatten", p=1).X, prox(M, 0.7).X)
