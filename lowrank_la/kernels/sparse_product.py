@@ -22,7 +22,7 @@ from lowrank_la.kernels._aligned import aligned
 from lowrank_la.kernels._engine import Kernel
 
 WIDEST = 4  # vectors of a panel
-FEW_PRODUCTS = 1 << 16  # below it SciPy's loops end before threads have begun
+FEW_PRODUCTS = 1 << 18  # below it SciPy's loops end before threads have begun
 _RANGES = 64  # of rows, where each writes its own part of the answer
 _PARTS = 16  # of a sum over rows
 _PARTS_BYTES = 1 << 26  # of all parts together, if they are more than two: scattered sums slow down beyond the cache
