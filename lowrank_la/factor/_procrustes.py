@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,9 +143,9 @@ def procrustes(
     if not reflection and _dense.is_complex(P):
         raise TypeError(f"{NAME}: P and Q must be real for reflection=False; got dtype {P.dtype}")
     w = _weights(P, weights)
+    root = None if weights is None else door.xp.sqrt(w)[..., :, None]
     centre_P, centre_Q = (_centre(x, w) if translation else door.xp.zeros_like(wide(x[..., :1, :])) for x in (P, Q))
-    root = door.xp.sqrt(w)[..., :, None]
-    p, q = root * (wide(P) - centre_P), root * (wide(Q) - centre_Q)
+    p, q = (_times(root, wide(x) - centre if translation else wide(x)) for x, centre in ((P, centre_P), (Q, centre_Q)))
 
     C = adjoint(p) @ q
     W, sigma, Zh = door.xp.linalg.svd(C, full_matrices=False)
@@ -198,12 +199,19 @@ def _centre(x: Array, w: Array) -> Array:
     return first + xp.sum(w * (wide(x) - first), axis=-2, keepdims=True)
 
 
-def _error(P: Array, Q: Array, root: Array, R: Array, s: Array, shift: Array) -> tuple[np.ndarray, np.ndarray]:
+def _times(root: Array | None, x: Array) -> Array:
+    return x if root is None else root * x
+
+
+def _error(P: Array, Q: Array, root: Array | None, R: Array, s: Array, shift: Array) -> tuple[np.ndarray, np.ndarray]:
     """Return the error of the answer, and a bound on its square."""
     sR, t = wide(s)[..., None, None] * wide(R), wide(shift)
-    E = root * (wide(P) @ sR + t - wide(Q))
-    found = norms(E)
-    terms = norms(root * wide(P)) * norms(sR) + norms(root * t) + norms(root * wide(Q))
+    E = wide(P) @ sR
+    E += t
+    E -= wide(Q)
+    found = norms(_times(root, E))
+    heaviest = 1.0 if root is None else _dense.host(_arrays.namespace(root).max(root, axis=(-2, -1)))
+    terms = heaviest * (norms(P) * norms(sR) + math.sqrt(P.shape[-2]) * norms(t) + norms(Q))
     count = E.shape[-2] * E.shape[-1] + 8
     return found, (found * (1 + gamma(count, E)) + gamma(P.shape[-1] + 10, E) * terms) ** 2
 
