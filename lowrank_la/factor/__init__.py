@@ -15,6 +15,7 @@ from lowrank_la.factor._power import PowerResult, psd_power
 from lowrank_la.factor._procrustes import ProcrustesResult, procrustes
 from lowrank_la.factor._prox import ProxResult, prox
 from lowrank_la.factor._psd import EighResult, eigsh_psd, nystrom_psd
+from lowrank_la.factor._range import RangeResult, rangefinder
 from lowrank_la.factor._regression import ReducedRankResult, reduced_rank_regression
 from lowrank_la.factor._result import SVDResult
 from lowrank_la.factor._rpcholesky import RPCholeskyResult, rpcholesky
@@ -41,6 +42,7 @@ __all__ = [
     "ProcrustesResult",
     "ProxResult",
     "RPCholeskyResult",
+    "RangeResult",
     "ReducedRankResult",
     "SVDResult",
     "StreamingSVD",
@@ -60,6 +62,7 @@ __all__ = [
     "procrustes",
     "prox",
     "psd_power",
+    "rangefinder",
     "reduced_rank_regression",
     "rpcholesky",
     "spectral_density",

@@ -24,7 +24,7 @@ def batched(A: Array, plan: Plan, centre: bool) -> SVDResult:
         The plan asks for what a batch does not offer: a tolerance, or the dearer certificates.
     """
     door, [inside] = _dense.enter(NAME, A=A)
-    if plan.tol is not None or plan.certificate in ("spectral", "excess"):
+    if plan.tol is not None or plan.certificate not in ("error", False):
         raise ValueError(f"{NAME}: tol and certificate={plan.certificate!r} need one matrix; got shape {tuple(A.shape)}")
     small = min(inside.shape[1:])
     k = small if plan.rank is None else _checks.integer(NAME, "rank", plan.rank, 1, small)
@@ -47,10 +47,10 @@ def _together(A: Array, k: int) -> SVDResult:
 def _one_by_one(A: Array, plan: Plan) -> SVDResult:
     xp, matrices = _arrays.namespace(A), [_matrix.enter(NAME, "A", A[i, :, :]) for i in range(A.shape[0])]
     parts = [certified(matrix, replace(plan, seed=(plan.seed + i) % 2**64)) for i, matrix in enumerate(matrices)]
-    outcomes = [outcome for outcome, _, _ in parts]
+    outcomes, verdicts = [outcome for outcome, _ in parts], [verdict for _, verdict in parts]
     U, s, V = (xp.stack([getattr(outcome.factors, name) for outcome in outcomes]) for name in ("U", "s", "V"))
-    errors = np.asarray([error for _, error, _ in parts])
-    certificates = [certificate for _, _, certificate in parts if certificate is not None]
+    errors = np.asarray([verdict.error for verdict in verdicts])
+    certificates = [verdict.certificate for verdict in verdicts if verdict.certificate is not None]
     worst = max(certificates, key=lambda certificate: certificate.bound, default=None)
     passes, steps = (max(numbers) for numbers in ([m.passes for m in matrices], [o.steps for o in outcomes]))
     return SVDResult(U, s, V, errors, None, passes, steps, outcomes[0].method, all(o.converged for o in outcomes), worst)

@@ -19,6 +19,7 @@ from lowrank_la.factor._norms import largest_eigenvalue_bound
 ERROR = "||A - U diag(s) V^H||_F <= bound"
 SPECTRAL = "||A - U diag(s) V^H||_2 <= bound"
 EXCESS = "||A - U diag(s) V^H||_F <= (1 + bound) * the error of the best approximation of rank k"
+VALUES = "max_i |s_i - s_i(A)| <= bound"
 FAILURE = 0.01  # chance that a bound from random probes does not hold
 PROBES = 10
 LANCZOS_STEPS = 12
@@ -39,19 +40,32 @@ class Factors:
         return Factors(self.U[:, :k], self.s[:k], self.V[:, :k])
 
 
-def certify(matrix: Matrix, factors: Factors, kind: str | bool, projected: bool, seed: int) -> tuple[float, Certificate | None]:
-    """Return the error in the Frobenius norm, and the certificate that was asked for.
+@dataclass(frozen=True)
+class Verdict:
+    """What is known about an answer; residuals and angles come with the certificates that need them."""
+
+    error: float
+    certificate: Certificate | None
+    residuals: np.ndarray | None = None
+    angles: np.ndarray | None = None
+
+
+def certify(matrix: Matrix, factors: Factors, kind: str | bool, projected: bool, seed: int) -> Verdict:
+    """Find the error in the Frobenius norm, and the certificate that was asked for.
 
     `projected` says that U diag(s) is A V, so that squared norms subtract.
     """
     if kind is False:
-        return _plain_error(matrix, factors), None
+        return Verdict(_plain_error(matrix, factors), None)
     error, certificate = frobenius(matrix, factors, projected, seed)
+    if kind == "error":
+        return Verdict(error, certificate)
+    beyond = spectral(matrix, factors, seed)
     if kind == "spectral":
-        return error, spectral(matrix, factors, seed)
-    if kind == "excess":
-        return error, excess(matrix, factors, certificate, seed)
-    return error, certificate
+        return Verdict(error, beyond)
+    limits = Limits(matrix, factors, beyond.bound)
+    answer = limits.excess(certificate, beyond) if kind == "excess" else limits.values(beyond)
+    return Verdict(error, answer, limits.residuals, limits.angles)
 
 
 def _plain_error(matrix: Matrix, factors: Factors) -> float:
@@ -100,15 +114,19 @@ def residual_error(matrix: Matrix, factors: Factors) -> tuple[float, float]:
 
 def probed_error(matrix: Matrix, factors: Factors, seed: int) -> tuple[float, Certificate]:
     """Estimate the error of an operator by Gaussian probes; the bound allows for an error of rank one, which hides best."""
-    from scipy.special import gammaincinv
-
     G = _probes.gaussian(matrix.like, matrix.shape[1], PROBES, seed, "error probes")
     energy = kernels.energy.squared_norm(deflated(matrix, factors, G)) / PROBES
-    shape = PROBES / 2 * (2 if matrix.xp.isdtype(matrix.dtype, "complex floating") else 1)
-    least = float(gammaincinv(shape, FAILURE)) / shape
     rounding = 10 * math.sqrt(max(matrix.shape)) * matrix.roundoff * float(factors.s[0])
-    bound = math.sqrt(energy / least) + rounding
+    bound = math.sqrt(energy / least_share(matrix)) + rounding
     return math.sqrt(energy), Certificate(ERROR, bound, 1 - FAILURE, f"{PROBES} Gaussian probes")
+
+
+def least_share(matrix: Matrix) -> float:
+    """Quantile of the mean of so many squared normals: the share of an error of rank one that probes see at least."""
+    from scipy.special import gammaincinv
+
+    shape = PROBES / 2 * (2 if matrix.xp.isdtype(matrix.dtype, "complex floating") else 1)
+    return float(gammaincinv(shape, FAILURE)) / shape
 
 
 def deflated(matrix: Matrix, factors: Factors, X: Array) -> Array:
@@ -138,21 +156,43 @@ def spectral(matrix: Matrix, factors: Factors, seed: int) -> Certificate:
     return Certificate(SPECTRAL, math.sqrt(bound) + rounding, 1 - FAILURE, "block Lanczos")
 
 
-def excess(matrix: Matrix, factors: Factors, error: Certificate, seed: int) -> Certificate:
-    """Bound the error over the least possible one.
+class Limits:
+    """What A can still hide, given a bound C on the spectral norm of what V leaves.
 
-    For H = A^H A, orthonormal V, T = V^H H V, R = H V - V T = P W and C >= ||(I - V V^H) H (I - V V^H)||_2, no
-    eigenvalue of H exceeds that of [[T, W^H], [W, C I]] with the same index, which is C beyond its order.
+    For H = A^H A, orthonormal V, T = V^H H V and R = H V - V T = P W, no eigenvalue of H exceeds that
+    of [[T, W^H], [W, C^2 I]] with the same number, which is C^2 beyond its order.
     """
-    beyond = spectral(matrix, factors, seed)
-    V, s = factors.V, factors.s
-    R = matrix.wide_adjoint_times(factors.U * s) - V * s**2
-    W = _arrays.to_numpy(_arrays.triangular_factor(R))
-    T, C = np.diag(host(s) ** 2), beyond.bound**2 * np.eye(W.shape[0])
-    values = np.linalg.eigvalsh(np.block([[T, W.conj().T], [W, C]]))
-    k = host(s).size
-    largest = np.sort(np.r_[values, np.full(k, beyond.bound**2)])[::-1][:k]
-    squared: float = matrix.squared_norm  # type: ignore[assignment]
-    best = squared - float(largest.sum()) - _lost(matrix, k)
-    ratio = error.bound / math.sqrt(best) - 1 if best > 0 else math.inf
-    return Certificate(EXCESS, ratio, beyond.confidence + error.confidence - 1, "Ritz values and block Lanczos")
+
+    def __init__(self, matrix: Matrix, factors: Factors, C: float) -> None:
+        V, s = factors.V, factors.s
+        R = matrix.wide_adjoint_times(factors.U * s) - V * s**2
+        W = _arrays.to_numpy(_arrays.triangular_factor(R))
+        self.matrix, self.s, self.tilts = matrix, host(s), np.linalg.norm(W, axis=0)
+        block = np.block([[np.diag(self.s**2), W.conj().T], [W, C**2 * np.eye(W.shape[0])]])
+        values = np.r_[np.linalg.eigvalsh(block), np.full(self.s.size + 1, C**2)]
+        self.largest = np.maximum(np.sort(values)[::-1][: self.s.size + 1], 0.0)
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """||A^H u_i - s_i v_i||."""
+        return self.tilts / np.where(self.s > 0, self.s, 1.0)
+
+    @property
+    def angles(self) -> np.ndarray:
+        """Sine of the largest angle between the first j columns of V and what they approximate, by Davis and Kahan."""
+        gaps = self.s**2 - self.largest[1:]
+        together = np.sqrt(np.cumsum(self.tilts**2))
+        return np.where(gaps > together, together / np.where(gaps > 0, gaps, 1.0), 1.0)
+
+    def excess(self, error: Certificate, beyond: Certificate) -> Certificate:
+        """Bound the error over the least possible one."""
+        k = self.s.size
+        best = self.matrix.squared_norm - float(self.largest[:k].sum()) - _lost(self.matrix, k)  # type: ignore[operator]
+        ratio = error.bound / math.sqrt(best) - 1 if best > 0 else math.inf
+        return Certificate(EXCESS, ratio, beyond.confidence + error.confidence - 1, "Ritz values and block Lanczos")
+
+    def values(self, beyond: Certificate) -> Certificate:
+        """Bound the errors of all singular values, none of which is overestimated but for rounding."""
+        gap = float(np.max(np.sqrt(self.largest[:-1]) - self.s))
+        rounding = math.sqrt(max(self.matrix.shape)) * 10 * self.matrix.roundoff * float(self.s[0])
+        return Certificate(VALUES, max(gap, 0.0) + rounding, beyond.confidence, "Ritz values and block Lanczos")

@@ -20,6 +20,9 @@ from lowrank_la.factor._matrix import Matrix
 MOST_STEPS = 30  # without a number of steps from the caller
 EXCESS = 0.02  # of the squared error, the loss to the optimum at which steps end
 GROWTH = 0.5  # of the basis, fresh directions in every step towards a tolerance
+ROUGHNESS = 4 * 2.0**-24  # of products in float32
+NOISE = 20  # roundoff units of the largest value, in residuals
+TINY = 1e-300
 FIRST_BLOCK = 32  # columns with which the search for a tolerance begins
 
 
@@ -39,6 +42,7 @@ class Space:
         self.matrix = matrix
         self.scale = power_of_two(matrix)
         self.Q = self.Z = matrix.xp.zeros((matrix.shape[1], 0), dtype=matrix.dtype, device=matrix.like.device)
+        self.rough = matrix.rough
         self.steps = 0
 
     @property
@@ -50,13 +54,14 @@ class Space:
         """Add the directions of a block; return those, orthonormal, times H."""
         xp = self.matrix.xp
         fresh = self._against(block[:, : min(block.shape[1], self.room)])
-        Z = self.matrix.gram_times(fresh * self.scale)
+        Z = self.matrix.gram_times(xp.astype(fresh * self.scale, self.rough or fresh.dtype, copy=False))
+        Z = xp.astype(Z, fresh.dtype, copy=False)
         self.Q, self.Z = xp.concat([self.Q, fresh], axis=1), xp.concat([self.Z, Z], axis=1)
         self.steps += 1
         return Z
 
     def forget(self) -> None:
-        """Empty the basis, to begin again with what it led to."""
+        """Empty the basis, to go on with what it has led to."""
         self.Q, self.Z = self.Q[:, :0], self.Z[:, :0]
 
     def _against(self, block: Array) -> Array:
@@ -94,14 +99,18 @@ def leading(matrix: Matrix, rank: int, width: int, n_iter: int | None, *, krylov
     """
     space = Space(matrix)
     block = start(matrix, width, seed)
-    settled = False
+    settled, ritz = False, None
     while space.room and not settled and space.steps < (MOST_STEPS if n_iter is None else n_iter):
         if not krylov:
             space.forget()
         block = space.grow(block)
         ritz = space.ritz()
+        if space.rough and _rounding(matrix, space, ritz, rank) > EXCESS / 10:
+            space.rough, space.steps = None, 0
+            space.forget()
+            continue
         settled = n_iter is None and _excess(matrix, space, ritz, rank) <= EXCESS
-    if space.steps == 0:
+    if ritz is None:
         return orthonormal_columns(wide(block)), 0, True
     return space.advanced(ritz.vectors[:, :width]), space.steps, settled or n_iter is not None or not space.room
 
@@ -145,17 +154,29 @@ def orthonormal_columns(X: Array) -> Array:
     return _arrays.namespace(X).linalg.qr(X, mode="reduced")[0]
 
 
+def _rounding(matrix: Matrix, space: Space, ritz: Ritz, rank: int) -> float:
+    """Estimate what rough products cost: they turn vector i by some roundoff units times value 0 over value i."""
+    values = ritz.values[:rank]
+    turns = np.minimum(1.0, ROUGHNESS * values[0] / np.maximum(values, TINY))
+    return float((turns**2 * values).sum()) / _error(matrix, space, ritz, rank)
+
+
+def _error(matrix: Matrix, space: Space, ritz: Ritz, rank: int) -> float:
+    """Squared error of the leading Ritz vectors, in units of the space, but not below its rounding errors."""
+    total = ritz.values.sum() if matrix.squared_norm is None else matrix.squared_norm * space.scale
+    return max(total - ritz.values[:rank].sum(), 100 * matrix.roundoff * total, TINY)
+
+
 def _excess(matrix: Matrix, space: Space, ritz: Ritz, rank: int) -> float:
     """Estimate what the leading Ritz values still lack of their limits, over the squared error.
 
     To first order a Ritz value grows by its squared residual norm over its distance from the rest.
+    Residuals that are rounding errors say nothing.
     """
-    values = ritz.values[:rank]
-    gains = ritz.residuals[:rank] ** 2 / np.where(values > 0, values, 1.0)
-    total = ritz.values.sum() if matrix.squared_norm is None else matrix.squared_norm * space.scale
-    error = total - values.sum()
-    rounding = 100 * matrix.roundoff * total
-    return float(gains.sum() / max(error, rounding)) if total else 0.0
+    values, residuals = ritz.values[:rank], ritz.residuals[:rank]
+    noise = NOISE * (ROUGHNESS if space.rough else matrix.roundoff) * values[0]
+    gains = np.where(residuals > noise, residuals**2 / np.maximum(values, TINY), 0.0)
+    return float(gains.sum()) / _error(matrix, space, ritz, rank)
 
 
 def _host(T: Array) -> np.ndarray:

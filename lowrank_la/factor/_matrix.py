@@ -19,6 +19,8 @@ from lowrank_la._arrays import Array, Door, Namespace
 from lowrank_la.factor._dense import wide
 from lowrank_la.sketching import SparseSign
 
+MANY_ENTRIES = 1 << 20  # of A, from which it pays to be rough
+MOST_ENERGY = 1e24  # which float32 copies of A can still bear, as its inverse
 TINY = 1e-280  # squares below it have lost digits
 MUCH_CANCELLATION = 100  # a centred norm this much below the norm of A is summed again, entry by entry
 
@@ -42,12 +44,15 @@ class Matrix(ABC):
         The sum whose rounding errors `squared_norm` carries: larger than it after centring.
     dense : bool
         Whether A is an array of all its entries.
+    rough : dtype or None
+        A shorter dtype in which `gram_times` is cheaper, for X of that dtype.
     """
 
     shape: tuple[int, int]
     door: Door
     like: Array
     dense: bool = False
+    rough: Any = None
     passes: int = 0
     squared_norm: float | None = None
     squared_scale: float | None = None
@@ -121,19 +126,31 @@ class _Dense(Matrix):
         self._adopt(door, door.xp.zeros((0,), dtype=A.dtype, device=A.device), tuple(A.shape))
         self.A = A
         self.squared_norm = self.squared_scale = _finite_energy(function, name, A)
+        large = A.shape[0] * A.shape[1] >= MANY_ENTRIES and 1 / MOST_ENERGY < self.squared_norm < MOST_ENERGY
+        self.rough = door.xp.float32 if large and A.dtype == door.xp.float64 else None
 
     def times(self, X: Array) -> Array:
         self.passes += 1
-        return self.A @ X
+        return kernels.skinny.times(self.A, X)
+
+    wide_times = times  # the kernel widens float32 entries as it reads them
 
     def adjoint_times(self, Y: Array) -> Array:
         self.passes += 1
-        return _arrays.adjoint_of(self.xp, self.A) @ Y
+        return _adjoint(_adjoint(Y) @ self.A)
 
-    def wide_times(self, X: Array) -> Array:
-        if X.dtype == self.dtype:
-            return self.times(X)
-        return self.xp.concat([wide(block) @ X for _, block in self.blocks()], axis=0)
+    def gram_times(self, X: Array) -> Array:
+        self.passes += 1
+        return kernels.skinny.gram(self.A, X)[0]
+
+    def centred_gram_times(self, X: Array, row: Array) -> tuple[Array, Array]:
+        """A^H W and the column sums of W for W = A X - 1 row, in one pass."""
+        self.passes += 1
+        return kernels.skinny.gram(self.A, X, row)
+
+    def adjoint_gram_times(self, Y: Array) -> Array:
+        self.passes += 1
+        return kernels.skinny.gram(_adjoint(self.A), Y)[0]
 
     def wide_adjoint_times(self, Y: Array) -> Array:
         if Y.dtype == self.dtype:
@@ -296,7 +313,8 @@ class _Adjoint(Matrix):
         self.matrix = matrix
         n, d = matrix.shape
         self._adopt(matrix.door, matrix.like, (d, n))
-        self.dense, self.squared_norm, self.squared_scale = matrix.dense, matrix.squared_norm, matrix.squared_scale
+        self.dense, self.rough = matrix.dense, matrix.rough if isinstance(matrix, _Dense) else None
+        self.squared_norm, self.squared_scale = matrix.squared_norm, matrix.squared_scale
 
     @property
     def passes(self) -> int:  # type: ignore[override]
@@ -338,7 +356,7 @@ class _Centred(Matrix):
     def __init__(self, matrix: Matrix, mean: Array) -> None:
         self.matrix, self.mean = matrix, mean
         self._adopt(matrix.door, matrix.like, matrix.shape)
-        self.dense, self.squared_scale = matrix.dense, matrix.squared_norm
+        self.dense, self.rough, self.squared_scale = matrix.dense, matrix.rough, matrix.squared_norm
         if matrix.squared_norm is not None:
             energy = matrix.squared_norm - self.shape[0] * kernels.energy.squared_norm(mean)
             if energy < matrix.squared_norm / MUCH_CANCELLATION:
@@ -353,10 +371,10 @@ class _Centred(Matrix):
         return self.matrix.times(X) - self._row(X)[None, :]
 
     def wide_times(self, X: Array) -> Array:
-        return self.matrix.wide_times(X) - (wide(self.mean)[None, :] @ X)
+        return self.matrix.wide_times(X) - self._row(X)[None, :]
 
     def wide_adjoint_times(self, Y: Array) -> Array:
-        return self.matrix.wide_adjoint_times(Y) - _adjoint(wide(self.mean)[None, :]) * self.xp.sum(Y, axis=0)[None, :]
+        return self._centre(self.matrix.wide_adjoint_times(Y), self.xp.sum(Y, axis=0))
 
     def sketch(self, height: int, seed: int) -> Array:
         ones = self.xp.ones((self.shape[0], 1), dtype=self.dtype, device=self.like.device)
@@ -370,16 +388,18 @@ class _Centred(Matrix):
         return self._centre(self.matrix.adjoint_times(Y), self.xp.sum(Y, axis=0))
 
     def gram_times(self, X: Array) -> Array:
-        if isinstance(self.matrix, _Blocks | _Sparse):
+        if isinstance(self.matrix, _Dense | _Sparse | _Blocks):
             return self._centre(*self.matrix.centred_gram_times(X, self._row(X)))
         return super().gram_times(X)
 
     def _centre(self, Z: Array, sums: Array) -> Array:
-        mean = self.xp.conj(self.mean) if self.xp.isdtype(self.dtype, "complex floating") else self.mean
-        return Z - mean[:, None] * sums[None, :]
+        return Z - _adjoint(self._mean_beside(Z)[None, :]) * sums[None, :]
 
     def _row(self, X: Array) -> Array:
-        return (self.mean[None, :] @ X)[0, :]
+        return (self._mean_beside(X)[None, :] @ X)[0, :]
+
+    def _mean_beside(self, X: Array) -> Array:
+        return self.xp.astype(self.mean, X.dtype) if self.rough is not None and X.dtype == self.rough else self.mean
 
     def blocks(self) -> Iterator[tuple[int, Array]]:
         for offset, block in self.matrix.blocks():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lowrank_la import _arrays, _threads
 from lowrank_la._arrays import Array
-from lowrank_la._result import Certificate
 from lowrank_la.factor import _exact, _krylov, _orth
-from lowrank_la.factor._certificate import Factors, certify, frobenius, spectral
+from lowrank_la.factor._certificate import Factors, Verdict, certify, frobenius, spectral
 from lowrank_la.factor._dense import adjoint, host, wide
 from lowrank_la.factor._matrix import Matrix
 
@@ -51,26 +52,28 @@ class Outcome:
     projected: bool
 
 
-def certified(matrix: Matrix, plan: Plan) -> tuple[Outcome, float, Certificate | None]:
-    """Factor a matrix of any shape by its tall view; return factors of the matrix itself, their error and certificate."""
+def certified(matrix: Matrix, plan: Plan) -> tuple[Outcome, Verdict]:
+    """Factor a matrix of any shape by its tall view; return factors of the matrix itself, and what is known of them."""
     turned = matrix.shape[0] < matrix.shape[1]
     view = matrix.H if turned else matrix
-    outcome = solve(view, plan)
-    error, certificate = certify(view, outcome.factors, plan.certificate, outcome.projected, plan.seed)
+    method = choose(view, plan) if plan.method == "auto" else plan.method
+    in_kernels = method in ("krylov", "subspace") and _arrays.engine_of(matrix.like) == "cpu"
+    with _threads.serial_blas() if in_kernels else nullcontext():
+        outcome = solve(view, plan, method)
+        verdict = certify(view, outcome.factors, plan.certificate, outcome.projected, plan.seed)
     if turned:
         outcome = replace(outcome, factors=Factors(outcome.factors.V, outcome.factors.s, outcome.factors.U))
-    return outcome, error, certificate
+    return outcome, verdict
 
 
-def solve(matrix: Matrix, plan: Plan) -> Outcome:
-    """Choose a method and run it.
+def solve(matrix: Matrix, plan: Plan, method: str) -> Outcome:
+    """Run a method; "gram" gives way to "exact" where it is not precise enough and was not asked for.
 
     Raises
     ------
     ValueError
         method="exact" for a matrix that is no dense array.
     """
-    method = choose(matrix, plan) if plan.method == "auto" else plan.method
     if method == "exact" and not matrix.dense:
         raise ValueError(f'{NAME}: A must be a dense array for method="exact"; use another method')
     if method == "gram":
@@ -109,7 +112,7 @@ def _within(matrix: Matrix, plan: Plan, method: str) -> Outcome:
     most, rank, steps = plan.rank or matrix.shape[1], min(FIRST_RANK, matrix.shape[1]), 0
     while True:
         rank = min(rank, most)
-        outcome = solve(matrix, replace(plan, rank=rank, tol=None, method=method))
+        outcome = solve(matrix, replace(plan, rank=rank, tol=None), method)
         steps += outcome.steps
         factors, reached = _cut_by_certificate(matrix, outcome.factors, plan)
         if reached or rank == most:
@@ -145,6 +148,7 @@ def _cut(matrix: Matrix, factors: Factors, plan: Plan) -> tuple[Factors, bool]:
 
 def _cut_by_certificate(matrix: Matrix, factors: Factors, plan: Plan) -> tuple[Factors, bool]:
     """Keep as few triplets as the certified error of all of them allows."""
+    tol: float = plan.tol  # type: ignore[assignment]
     s = host(factors.s)
     if plan.norm == "spectral":
         left, size = spectral(matrix, factors, plan.seed).bound, float(s[0])
@@ -153,5 +157,5 @@ def _cut_by_certificate(matrix: Matrix, factors: Factors, plan: Plan) -> tuple[F
         left = frobenius(matrix, factors, True, plan.seed)[1].bound
         size = float(np.linalg.norm(s))
         errors = np.hypot(np.sqrt(np.r_[np.cumsum(s[::-1] ** 2)[::-1][1:], 0.0]), left)
-    enough = errors <= plan.tol * size
+    enough = errors <= tol * size
     return (factors.first(int(np.argmax(enough)) + 1), True) if enough.any() else (factors, False)

@@ -14,7 +14,7 @@ from lowrank_la.factor._signs import signed
 
 METHODS = ("auto", "exact", "gram", "subspace", "krylov")
 NORMS = ("fro", "spectral")
-CERTIFICATES = ("error", "spectral", "excess", False)
+CERTIFICATES = ("error", "spectral", "excess", "values", False)
 
 
 def svd(
@@ -59,7 +59,7 @@ def svd(
         Products with A^H A. By default as many as leave little to gain.
     oversample : int, oversample >= 0
         Columns of the basis beyond `rank`.
-    certificate : {"error", "spectral", "excess", False}
+    certificate : {"error", "spectral", "excess", "values", False}
         What `certificate` bounds, see Notes; False leaves it out.
     rng : None, int or numpy.random.Generator
         An int gives the same answer on every backend and thread count, to rounding.
@@ -68,7 +68,7 @@ def svd(
     -------
     SVDResult
         U (n, k), s (k,), V (d, k), error, residuals, passes, n_iter, method, converged,
-        certificate and mean; with a leading axis for a batch.
+        certificate, angles and mean; with a leading axis for a batch.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def svd(
         A has the wrong number of axes, is empty, has an entry that is not finite or whose
         square overflows or underflows; an argument is out of range; method="exact" for a
         matrix that is not dense, certificate="excess" for a linear operator, or tol or the
-        certificates "spectral" and "excess" for a batch.
+        certificates other than "error" for a batch.
     TypeError
         A is no matrix of numbers, or its row blocks can be read only once.
 
@@ -105,6 +105,10 @@ def svd(
       of the same rank. With H = A^H A, T = V^H H V, H V - V T = P W and the spectral norm C of H
       outside of V, no eigenvalue of H exceeds the one of [[T, W^H], [W, C I]] with the same number, and
       their sum bounds what any V captures. With probability 0.99 and 25 more passes.
+    - "values": how far any s_i is from the singular value of A with the same number, by the same
+      eigenvalues; probability and passes as before.
+
+    The last two come with `residuals` and `angles`.
 
     Signs: the largest entry of each left singular vector is real and positive.
 
@@ -139,7 +143,7 @@ def svd(
     if certificate == "excess" and matrix.squared_norm is None:
         raise ValueError(f'{NAME}: A must have entries for certificate="excess"; got a linear operator')
     matrix, mean = _matrix.centred(matrix) if centre else (matrix, None)
-    outcome, error, bound = certified(matrix, plan)
+    outcome, verdict = certified(matrix, plan)
     if not outcome.converged:
         warnings.warn(f"{NAME}: {_complaint(plan)}", ConvergenceWarning, stacklevel=2)
     leave, factors = matrix.door.leave, outcome.factors
@@ -148,13 +152,14 @@ def svd(
         U=leave(U),
         s=leave(factors.s),
         V=leave(V),
-        error=error,
-        residuals=None,
+        error=verdict.error,
+        residuals=verdict.residuals,
         passes=matrix.passes,
         n_iter=outcome.steps,
         method=outcome.method,
         converged=outcome.converged,
-        certificate=bound,
+        certificate=verdict.certificate,
+        angles=verdict.angles,
         mean=None if mean is None else leave(mean),
     )
 

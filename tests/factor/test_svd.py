@@ -261,3 +261,17 @@ BAD = [
 def test_bad_input(A, options, error, message):
     with pytest.raises(error, match=message):
         svd(A, **options)
+
+
+def test_float32_steps_give_the_singular_values_of_float64_wherever_they_run():
+    for decay, ratio in (("slow", 1e-4), ("fast", 1e-5)):
+        A, best = with_values(2200, 500, DECAYS[decay](500))
+        results = [svd(X, 12, rng=0) for X in (A, A.T.copy(), A.T.copy().T, A + 0j)]
+        for result in results:
+            np.testing.assert_allclose(result.s, results[0].s, rtol=ratio)
+            assert result.error <= 1.02 * best[12]
+        centred = svd(A + 3, 12, centre=True, rng=0)
+        np.testing.assert_allclose(centred.s, svd(A - A.mean(axis=0), 12, rng=0).s, rtol=ratio)
+    steep, best = with_values(2200, 500, 10.0 ** -np.arange(500))
+    for result in (svd(steep, 6, rng=0), svd(steep, 6, rng=0, n_iter=1)):
+        assert np.linalg.norm(steep - result.to_dense()) <= 1.01 * best[6]
