@@ -11,9 +11,11 @@ from lowrank_la import _arrays, kernels
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate
 from lowrank_la.factor import _probes
+from lowrank_la.factor._dense import is_complex, wide
 from lowrank_la.factor._matrix import Matrix, _Adjoint, _Blocks, _Dense, _Operator, _Sparse
 
 SMALL_ENOUGH = 1 << 24  # entries of a sparse matrix up to which a residual is formed, in dense blocks
+PIECE = 1 << 19  # entries of a residual that are formed at once, in memory that stays mapped
 PANEL = 4096  # rows that are summed at once where rounding errors are counted
 PROBES = 10
 FAILURE = 0.01
@@ -84,12 +86,14 @@ def certified_error(matrix: Matrix, L: Array, R: Array, seed: int) -> tuple[floa
 
 def _entry_by_entry(matrix: Matrix, L: Array, R: Array) -> tuple[float, float]:
     """Measure ||A - L R||_F by row blocks; bound it with the rounding errors (k + 2) u (|A| + |L| |R|) of an entry."""
-    xp, squares = matrix.xp, 0.0
+    xp, squares, height = matrix.xp, 0.0, max(1, PIECE // matrix.shape[1])
     for offset, block in matrix.blocks():
-        approximation = L[offset : offset + block.shape[0], :] @ R
-        squares += kernels.energy.squared_norm(dense(block) - approximation)
+        for first, piece in _arrays.row_blocks(block, height):
+            top = offset + first
+            rest = xp.reshape(wide(dense(piece) - L[top : top + piece.shape[0], :] @ R), (-1,))
+            squares += float(xp.real(xp.vecdot(rest, rest)) if is_complex(rest) else xp.vecdot(rest, rest))  # BLAS: see `serial_blas`
     error = math.sqrt(squares)
-    factor = 4 if xp.isdtype(matrix.dtype, "complex floating") else 1
+    factor = 4 if is_complex(matrix.like) else 1
     slack = factor * (L.shape[1] + 2) * matrix.roundoff * (math.sqrt(matrix.squared_norm or 0.0) + _size_of_product(xp, L, R))
     return error, (error + slack) * (1 + 1e-9)
 
@@ -114,11 +118,13 @@ def _probed(matrix: Matrix, L: Array, R: Array, seed: int) -> tuple[float, float
     """
     from scipy.special import gammaincinv
 
-    xp = matrix.xp
     G = _probes.gaussian(matrix.like, matrix.shape[1], PROBES, seed, "factor: error of slices")
-    squares = kernels.energy.squared_norm(matrix.times(G) - L @ (R @ G)) / PROBES
-    freedom = PROBES * (2 if xp.isdtype(matrix.dtype, "complex floating") else 1)
-    return math.sqrt(squares), math.sqrt(squares * freedom / (2 * float(gammaincinv(freedom / 2, FAILURE))))
+    product, approximation = matrix.times(G), L @ (R @ G)
+    squares = kernels.energy.squared_norm(product - approximation) / PROBES
+    freedom = PROBES * (2 if is_complex(matrix.like) else 1)
+    size = sum(math.sqrt(kernels.energy.squared_norm(x) / PROBES) for x in (product, approximation))
+    rounding = 10 * math.sqrt(max(matrix.shape)) * matrix.roundoff * size
+    return math.sqrt(squares), math.sqrt(squares * freedom / (2 * float(gammaincinv(freedom / 2, FAILURE)))) + rounding
 
 
 def _size_of_product(xp: Any, L: Array, R: Array) -> float:
@@ -129,7 +135,7 @@ def _size_of_product(xp: Any, L: Array, R: Array) -> float:
 
 def _inner(xp: Any, X: Array, Y: Array) -> float:
     """Re <X, Y>."""
-    return float(xp.real(xp.sum(X * (xp.conj(Y) if xp.isdtype(Y.dtype, "complex floating") else Y)))) if 0 not in X.shape else 0.0
+    return float(xp.real(xp.sum(X * (xp.conj(Y) if is_complex(Y) else Y)))) if 0 not in X.shape else 0.0
 
 
 def _unit_vectors(matrix: Matrix, n: int, place: Array) -> Array:
