@@ -146,10 +146,10 @@ def reduced_rank_regression(
     >>> X = rng.standard_normal((500, 30))
     >>> W = rng.standard_normal((30, 3)) @ rng.standard_normal((3, 20))
     >>> Y = X @ W + 0.1 * rng.standard_normal((500, 20))
-    >>> result = reduced_rank_regression(X, Y, 3)
+    >>> result = reduced_rank_regression(X, Y, 3, rng=0)
     >>> bool(np.linalg.norm(result.to_dense() - W) < 0.03 * np.linalg.norm(W))
     True
-    >>> result.certificate.bound < 1e-6 * result.objective
+    >>> result.certificate.bound < 1e-5 * result.objective
     True
     """
     door, [X, Y] = _dense.enter(NAME, X=X, Y=Y)
