@@ -180,9 +180,10 @@ def spectral_density(
     seed = _random.seed_of(NAME, rng)
     points = _checks.integer(NAME, "grid", grid, 2) if isinstance(grid, int) else _points(matrix, grid)
 
-    T = _lanczos.tridiagonal(matrix, _probes.sphere(matrix.like, n, probes, seed, NAME) / n**0.5, degree)
-    _square.check_hermitian(NAME, matrix, T.skewness)
-    nodes, weights = T.nodes
+    with _square.one_blas_thread(matrix):
+        T = _lanczos.tridiagonal(matrix, _probes.sphere(matrix.like, n, probes, seed, NAME) / n**0.5, degree)
+        _square.check_hermitian(NAME, matrix, T.skewness)
+        nodes, weights = T.nodes
     low, high = float(nodes[weights > 0].min()), float(nodes[weights > 0].max())
     blur = ROUNDING * n**0.5 * matrix.roundoff * max(-low, high)
     spread = high - low if high - low > blur else 0.0

@@ -134,7 +134,8 @@ def lanczos(
         T = tridiagonal(matrix, first, k)
         _square.check_hermitian(name, matrix, T.skewness)
         return _short_answer(matrix, T)
-    krylov = block_lanczos(matrix.times, first, k)
+    with _square.one_blas_thread(matrix):
+        krylov = block_lanczos(matrix.times, first, k)
     _square.check_hermitian(name, matrix, krylov.skewness)
     return _full_answer(matrix, krylov, first)
 

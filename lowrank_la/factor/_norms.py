@@ -140,7 +140,8 @@ def norm_estimate(
     if 0 in matrix.shape:
         raise ValueError(f"{NAME}: A must not be empty; got shape {matrix.shape}")
     if ord == 2:
-        return _spectral(matrix, tol, delta, seed)
+        with _square.one_blas_thread(matrix):
+            return _spectral(matrix, tol, delta, seed)
     if matrix.squared_norm is not None:
         return _from_entries(matrix, ord)
     if ord != "fro":

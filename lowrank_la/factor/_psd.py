@@ -162,7 +162,8 @@ def eigsh_psd(
     seed = _random.seed_of(name, rng)
     if method == "exact" or (method == "auto" and _is_small(matrix, rank)):
         return _exact(name, matrix, rank)
-    return _ritz_pairs(name, matrix, _largest(matrix, rank, goal, max_iter, seed), goal)
+    with _square.one_blas_thread(matrix):
+        return _ritz_pairs(name, matrix, _largest(matrix, rank, goal, max_iter, seed), goal)
 
 
 def _is_small(matrix: Matrix, rank: int) -> bool:
@@ -347,8 +348,9 @@ def nystrom_psd(
     trace = _trace(matrix)
     W = _probes.gaussian(matrix.like, n, columns, seed, "nystrom_psd: test matrix")
     G = _probes.gaussian(matrix.like, n, PROBES if trace is None else 0, seed, "nystrom_psd: probes")
-    W, Y, AG = _products(matrix, W, G, n_iter, seed)
-    U, s, shift = _nystrom(name, matrix, W, Y, seed)
+    with _square.one_blas_thread(matrix):
+        W, Y, AG = _products(matrix, W, G, n_iter, seed)
+        U, s, shift = _nystrom(name, matrix, W, Y, seed)
     U, s = signed(U)[0][:, :rank], s[:rank]
     tail, bound = _nystrom_error(matrix, U, s, trace, G, AG, delta)
     bound += 2 * columns * shift + ROUNDING * n**0.5 * matrix.roundoff * (_total(s) if trace is None else trace)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import numpy as np
 
-from lowrank_la import _arrays, _checks
+from lowrank_la import _arrays, _checks, _threads
 from lowrank_la._arrays import Array
 from lowrank_la.factor import _matrix
 from lowrank_la.factor._matrix import Matrix
@@ -52,6 +53,12 @@ def enter(function: str, A: Any, like: Array | None = None) -> Matrix:
     if matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise ValueError(f"{function}: A must be square and not empty; got shape {matrix.shape}")
     return matrix
+
+
+def one_blas_thread(matrix: Matrix) -> AbstractContextManager[None]:
+    """Keep BLAS on one thread where compiled kernels make the products: small calls between them leave its threads spinning."""
+    in_kernels = matrix.squared_norm is not None and _arrays.engine_of(matrix.like) == "cpu"
+    return _threads.serial_blas() if in_kernels else nullcontext()
 
 
 def diagonal(matrix: Matrix) -> np.ndarray | None:

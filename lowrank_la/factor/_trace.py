@@ -15,6 +15,7 @@ from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, ConvergenceWarning, Result
 from lowrank_la.factor import _probes, _square
 from lowrank_la.factor._matrix import Matrix
+from lowrank_la.factor._orth import orthonormal
 from lowrank_la.factor._psd import half, shifted_cholesky
 
 NAME = "trace"
@@ -183,7 +184,8 @@ def _estimate(matrix: Matrix, method: str, m: int, delta: float, tol: float | No
     """Average the samples of a method, and say how far off they may be."""
     from scipy.special import stdtrit
 
-    samples = _METHODS[method](matrix, m, seed)
+    with _square.one_blas_thread(matrix):
+        samples = _METHODS[method](matrix, m, seed)
     every, fresh = np.concatenate([samples.left_out, samples.independent]), samples.independent
     quantile = SAFETY * float(stdtrit(fresh.size - 1, 1 - delta / 2))
     rounding = ROUNDING * matrix.shape[0] ** 0.5 * matrix.roundoff * samples.scale
@@ -207,7 +209,7 @@ def _hutch_plus_plus(matrix: Matrix, m: int, seed: int) -> _Samples:
     """Take the trace on the range of A X, and sample the rest."""
     l = min(m // 3, (m - PROBES) // 2)
     X = _sphere(matrix, l, seed, "trace: hutch++")
-    Q = matrix.xp.linalg.qr(matrix.times(X), mode="reduced")[0]
+    Q = orthonormal(matrix.times(X), seed)[0]
     captured, rest, _ = _split(matrix, Q, m - 2 * l, seed)
     return _Samples(rest[:0], captured.sum() + rest, _scale(captured, rest))
 
@@ -219,7 +221,7 @@ def _xtrace(matrix: Matrix, m: int, seed: int) -> _Samples:
     """
     xp, n, l = matrix.xp, matrix.shape[0], (m - PROBES) // 2
     X = _sphere(matrix, l, seed, "trace: xtrace")
-    Q, R = xp.linalg.qr(matrix.times(X), mode="reduced")
+    Q, R = orthonormal(matrix.times(X), seed)
     captured, rest, Z = _split(matrix, Q, m - 2 * l, seed)
     H, W = _double(_arrays.adjoint_of(xp, Q) @ Z), _double(_arrays.adjoint_of(xp, Q) @ X)
     T, R = _double(_arrays.adjoint_of(xp, Z) @ X), _double(R)
@@ -247,7 +249,7 @@ def _xnystrace(matrix: Matrix, m: int, seed: int) -> _Samples:
     ||B C^-H e_i||^2 / d_i and leaves an energy of 1 / d_i, for d_i = (M^-1)_ii. A is shifted a little.
     """
     xp, n, l = matrix.xp, matrix.shape[0], m - PROBES
-    Q, R = xp.linalg.qr(_sphere(matrix, l, seed, "trace: xnystrace"), mode="reduced")
+    Q, R = orthonormal(_sphere(matrix, l, seed, "trace: xnystrace"), seed)
     G = _outside(Q, _sphere(matrix, PROBES, seed, "trace: probes"))
     both = matrix.times(xp.concat([Q, G], axis=1))
     C, shift = shifted_cholesky(NAME, matrix, Q, both[:, :l])
