@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import zipfile
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from lowrank_la import _arrays, _checks
+from lowrank_la import _arrays, _checks, _threads
 from lowrank_la._arrays import Array, Door
 from lowrank_la._result import Certificate, Result
 from lowrank_la.factor import _intake
@@ -20,6 +21,7 @@ from lowrank_la.factor._intake import Kind
 from lowrank_la.factor._signs import signed
 
 NAME = "FrequentDirections"
+SMALL = 1e8  # products in a Gram matrix, below which threads cost more than they bring
 CLAIM = "||A^H A - B^H B||_2 <= bound"
 
 
@@ -109,7 +111,7 @@ class FrequentDirections:
     off. The certificate is the sum, with all rounding errors; but for these it is never above
     ||A - A_k||_F^2 / (l + 1 - k), for any k <= l.
 
-    Cost: about 12 l d flops for each row, in matrix products, and 2 l x 2 l eigenvalue problems.
+    Cost: about 12 l d flops for each row, in matrix products, and 72 l^2 in eigenvalue problems.
     Memory: 2 l d numbers in double precision and a block of 64 MiB.
 
     References
@@ -165,7 +167,8 @@ class FrequentDirections:
             block = self._take(where, piece.door, piece.block)
             block = wide(block.toarray() if _arrays.is_sparse(block) else block)
             self._energy += _intake.finite(where, "rows", piece.whole, block)
-            self._push(block)
+            with _threads.serial_blas() if self._l**2 * self._d < SMALL else nullcontext():
+                self._push(block)
             self.n_rows += block.shape[0]
 
     def merge(self, other: FrequentDirections) -> None:
