@@ -207,6 +207,7 @@ WEIGHT: dict[str, Callable[[Problem], Any]] = {
 COLUMNS: dict[str, Callable[[Problem], Any]] = {
     "lowrank_la": our_columns,
     "lowrank_la certificate=False": partial(our_columns, certificate=False),
+    "lowrank_la sketch_rows=n, without a sketch": lambda problem: our_columns(problem, sketch_rows=problem.A.shape[0]),
     "lowrank_la method='strong'": partial(our_columns, method="strong"),
     "lowrank_la method='osinsky'": partial(our_columns, method="osinsky"),
     "scipy interp_decomp": scipy_interp,

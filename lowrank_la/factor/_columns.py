@@ -20,6 +20,7 @@ DIRECT = 1e8  # flops of a pivoted QR of A itself that nobody notices
 DIRECT_ENTRIES = 1 << 23
 MUCH_CANCELLATION = 1e4  # roundoff units of ||A||^2: smaller squared errors are seen in the sketch only
 SEED = 0  # of sketches that only precondition
+FEW = 10  # columns over those to choose, up to which the triangular factor of A comes cheaper than steps on all of A
 DEPENDENT = 30  # roundoff units of the longest column: a remainder below it is rounding error
 
 
@@ -131,7 +132,7 @@ def column_subset(
     seed = _random.seed_of("column_subset", rng)
     matrix = _checks.not_empty("column_subset", "A", _matrix.enter("column_subset", "A", A))
     k = _checks.integer("column_subset", "k", k, 1, min(matrix.shape))
-    picture = look(matrix, rows_of_sketch("column_subset", matrix, sketch_rows, k), seed)
+    picture = look(matrix, rows_of_sketch("column_subset", matrix, sketch_rows, k), seed, k)
     choice = choose(picture, k, method, seed)
     fit = project(matrix, choice.indices)
     error, proof = judge(matrix, picture, fit, seed, certificate)
@@ -178,11 +179,12 @@ class Picture:
         return double(_methods.certified(self.matrix, plan)[0].factors.V)
 
 
-def look(matrix: Matrix, height: int, seed: int) -> Picture:
-    """Sketch A, or take all of it if the sketch would not be shorter."""
+def look(matrix: Matrix, height: int, seed: int, k: int) -> Picture:
+    """Sketch A for the choice of k columns, or take all of it if the sketch would not be shorter."""
     exact = height >= matrix.shape[0]
     Y = _slices.whole(matrix) if exact else matrix.sketch(height, seed)
-    return Picture(matrix, double(_arrays.triangular_factor(Y) if Y.shape[0] > Y.shape[1] else Y), exact)
+    compress = Y.shape[1] < min(Y.shape[0], FEW * k)
+    return Picture(matrix, double(_arrays.triangular_factor(Y) if compress else Y), exact)
 
 
 @dataclass(frozen=True)

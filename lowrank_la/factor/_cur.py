@@ -146,7 +146,7 @@ def cur(
     seed = _random.seed_of(NAME, rng)
     matrix = _checks.not_empty(NAME, "A", _matrix.enter(NAME, "A", A))
     rank = _checks.integer(NAME, "rank", rank, 1, min(matrix.shape))
-    picture = _columns.look(matrix, _columns.rows_of_sketch(NAME, matrix, sketch_rows, rank), seed)
+    picture = _columns.look(matrix, _columns.rows_of_sketch(NAME, matrix, sketch_rows, rank), seed, rank)
     columns = _columns.choose(picture, rank, method, seed).indices
     C = _slices.columns(matrix, columns)
     left = _columns.basis(_slices.dense(C))

@@ -158,7 +158,7 @@ def interpolative(
     most = min(matrix.shape) if rank is None else _checks.integer(NAME, "rank", rank, 1, min(matrix.shape))
     matrix = matrix if axis == "columns" else matrix.H
     if tol is None:
-        picture = _columns.look(matrix, _columns.rows_of_sketch(NAME, matrix, sketch_rows, most), seed)
+        picture = _columns.look(matrix, _columns.rows_of_sketch(NAME, matrix, sketch_rows, most), seed, most)
         fit = _columns.project(matrix, _columns.choose(picture, most, method, seed).indices)
         error, proof = _columns.judge(matrix, picture, fit, seed, certificate)
         return _answer(matrix, fit, axis, error, method, True, proof)
@@ -214,7 +214,7 @@ def _guess(matrix: Matrix, most: int, tol: float, seed: int) -> tuple[Picture, i
     """
     height = _columns.rows_of_sketch(NAME, matrix, None, FIRST_ROWS // 2)
     while True:
-        picture = _columns.look(matrix, height, seed)
+        picture = _columns.look(matrix, height, seed, most)
         whole = float(np.sum(np.abs(picture.Y) ** 2)) if matrix.squared_norm is None else matrix.squared_norm
         seen = np.ones(most + 1) if picture.exact else 1 - np.arange(height // 2 + 1) / height
         tails = _pivoted.pivoted_qr(picture.Y, min(most, seen.size - 1), goal=tol**2 * whole * seen[-1])[1]

@@ -58,6 +58,9 @@ def whole(matrix: Matrix) -> Array:
     """Form A as a dense array."""
     if isinstance(matrix, _Adjoint):
         return adjoint(whole(matrix.H))
+    if matrix.dense:
+        matrix.passes += 1
+        return matrix.entries
     if isinstance(matrix, _Operator):
         xp = matrix.xp
         return matrix.times(xp.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.like.device))
