@@ -1,4 +1,4 @@
-"""A product of tall factors, taken apart by two QR factorizations and the SVD of their small core."""
+"""A product of tall factors, taken apart by two orthogonal factorizations and the SVD of their small core."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 from lowrank_la.factor import _dense
 from lowrank_la.factor._dense import adjoint, defect, norms, residual, wide
+from lowrank_la.factor._orth import orthonormal
 from lowrank_la.factor._signs import signed
+
+SEED = 0  # of the sketch that only makes a QR factorization faster
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,17 @@ class Truncation:
 def core(L: Array, s: Array, R: Array) -> Core:
     """Take L diag(s) R^H apart; L and R need not be orthonormal, s not positive."""
     xp = _arrays.namespace(L, R)
-    Q_left, R_left = xp.linalg.qr(L, mode="reduced")
-    Q_right, R_right = xp.linalg.qr(R, mode="reduced")
+    Q_left, R_left = _orthonormal(L)
+    Q_right, R_right = _orthonormal(R)
     W, values, Zh = xp.linalg.svd((R_left * s[..., None, :]) @ adjoint(R_right), full_matrices=False)
     return Core((L, s, R), Q_left, Q_right, R_left, R_right, W, values, adjoint(Zh))
+
+
+def _orthonormal(X: Array) -> tuple[Array, Array]:
+    if X.ndim == 2:
+        return orthonormal(X, SEED)
+    Q, R = _arrays.namespace(X).linalg.qr(X, mode="reduced")
+    return Q, R
 
 
 def tails(values: Array) -> np.ndarray:

@@ -205,11 +205,17 @@ def norms(x: Array) -> np.ndarray:
 
 
 def squares(x: Array) -> np.ndarray:
-    """Return ||x||_F^2 of each matrix, summed in float64."""
-    if math.prod(x.shape[-2:]) > SMALL:
+    """Return ||x||_F^2 of each matrix, summed in float64.
+
+    BLAS adds up float64: its threads, which spin for a while after each product, would slow down those of a kernel.
+    """
+    xp, large = _arrays.namespace(x), math.prod(x.shape[-2:]) > SMALL
+    if x.ndim == 2 and x.dtype in (xp.float64, xp.complex128):
+        return np.asarray(float(xp.linalg.vector_norm(x)) ** 2)
+    if large:
         energy = kernels.energy.squared_norm
         return np.asarray(energy(x) if x.ndim == 2 else [energy(x[i, ...]) for i in range(x.shape[0])])
-    xp, x = _arrays.namespace(x), wide(x)
+    x = wide(x)
     terms = xp.real(x) ** 2 + xp.imag(x) ** 2 if is_complex(x) else x * x
     return host(xp.sum(terms, axis=(-2, -1)))
 
