@@ -89,12 +89,12 @@ def weighted_svd(
     right : array (n,) or (n, n), optional
         H_right: weights of the squared columns, or a Gram matrix, as X X^H for inputs X of a layer M.
     left_factor : array (m, p), optional
-        X with H_left = X X^H, which is not formed: the error is then ||X^H (M - M^) ...||_F.
+        X with H_left = X X^H, as precise as H would be in twice the digits: the error is then ||X^H (M - M^) ...||_F.
     right_factor : array (n, p), optional
         X with H_right = X X^H: the error is ||... (M - M^) X||_F.
     damping : float, damping >= 0
         Adds damping times the mean of its diagonal to the diagonal of H on each weighted side;
-        0.01 is usual where H comes from few samples.
+        0.01 is usual where H comes from few samples. Error, optimum and certificate are those of the damped weights.
     method : {"auto", "exact"}
         "exact": LAPACK. "auto": `svd` for large single matrices of which few singular values are wanted.
     rng : None, int or numpy.random.Generator
@@ -121,7 +121,8 @@ def weighted_svd(
     the sizes of M and H. Weights are handled in float64, M in its own dtype. Memory: five arrays like M, three like H.
 
     Without damping H may be singular: errors in directions of no weight are free, and among all optimal
-    answers one-sided weights give a projection of M, weights on both sides that of least norm on one side.
+    answers one-sided weights give a projection of M, weights on both sides that of least norm on one side. Where a slim
+    factor has a rank below r, the answer has that rank, and no error.
 
     Certificate: the error of the returned factors is measured in float64, and all rounding errors are
     added, also those of the root of H; these are up to the square root of roundoff times ||H||^(1/2) ||M - M^||
