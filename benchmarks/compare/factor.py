@@ -28,15 +28,15 @@ class Problem:
 
 
 def with_spectrum(n: int, d: int, s: np.ndarray, rank: int, dtype: Any = np.float64) -> Problem:
-    """Build an n x d matrix, n >= d, with singular values s: cosines, shuffled and with random signs, on the left."""
+    """Build an n x d matrix, n >= d, with singular values s: its singular vectors are cosines, shuffled, with random signs."""
     from scipy.fft import dct
 
     rng = np.random.default_rng(0)
-    V = np.linalg.qr(rng.standard_normal((d, d)))[0]
     A = np.zeros((n, d))
-    A[rng.permutation(n)[:d]] = s[:, None] * V.T
+    A[rng.permutation(n)[:d], rng.permutation(d)] = s
     for _ in range(2):
-        A = dct(A * rng.choice([-1.0, 1.0], (n, 1)), axis=0, norm="ortho", overwrite_x=True)
+        A = dct(A * rng.choice([-1.0, 1.0], (n, 1)), axis=0, norm="ortho", overwrite_x=True, workers=THREADS)
+        A = dct(A * rng.choice([-1.0, 1.0], d), axis=1, norm="ortho", overwrite_x=True, workers=THREADS)
     return Problem(A.astype(dtype), rank, float(np.linalg.norm(s[rank:])), float(np.linalg.norm(s)))
 
 
@@ -194,6 +194,7 @@ SPARSE: dict[str, Callable[[Problem], Any]] = {
     "lowrank_la certificate=False": partial(ours, certificate=False),
     "scikit-learn randomized_svd": partial(sklearn_svd, n_iter="auto"),
     "scikit-learn randomized_svd, n_iter=2": partial(sklearn_svd, n_iter=2),
+    "fbpca, n_iter=2": partial(fbpca_pca, n_iter=2),
     "scipy svds": arpack,
 }
 WEIGHT: dict[str, Callable[[Problem], Any]] = {
