@@ -271,6 +271,8 @@ class Krylov:
         Columns of the first block.
     size : float
         Length of the longest product so far, which is the scale of rounding errors.
+    memory : array or None
+        Where the rows lie, with room for more.
     """
 
     rows: Array
@@ -279,6 +281,7 @@ class Krylov:
     C: np.ndarray
     first: int
     size: float
+    memory: Array | None = None
 
     @cached_property
     def ritz(self) -> tuple[np.ndarray, np.ndarray]:
@@ -321,30 +324,41 @@ class Krylov:
         return self.rows.T @ _like(self.rows, columns)
 
     def grown(self, product: Callable[[Array], Array], steps: int) -> Krylov:
-        """Add up to `steps` blocks, every one orthogonalized twice against all before it.
+        """Add up to `steps` blocks, every one orthogonalized twice against what it is coupled with, once against all before.
 
         Directions of a block that depend on earlier ones are dropped, so that blocks may shrink.
         """
-        xp, (m, n) = _arrays.namespace(self.P), self.rows.shape
+        m, n = self.rows.shape
         order = min(n, m + self.P.shape[1] * steps)
-        rows = xp.empty((order, n), dtype=self.P.dtype, device=self.P.device)
+        memory = self._room(order)
         T = np.zeros((order, order), dtype=self.T.dtype)
-        rows[:m, :], T[:m, :m] = self.rows, self.T
+        T[:m, :m] = self.T
         P, C, size, end = self.P, self.C, self.size, m
         for _ in range(steps):
             if P.shape[1] == 0:
                 break
             begin, end = end, end + P.shape[1]
-            rows[begin:end, :], T[begin:end, :begin] = P.T, C
+            memory[begin:end, :], T[begin:end, :begin] = P.T, C
+            coupled = int(np.argmax(np.any(C != 0, axis=0))) if C.any() else begin
             W = product(P)
             size = max(size, _longest(W))
-            P, T[:end, begin:end], tail = _next_block(rows[:end, :], W, size)
+            P, T[:end, begin:end], tail = _next_block(memory[:end, :], coupled, W, size)
             C = np.concatenate([np.zeros((P.shape[1], begin)), tail], axis=1)
-        return Krylov(rows[:end, :], T[:end, :end], P, C, self.first, size)
+        return Krylov(memory[:end, :], T[:end, :end], P, C, self.first, size, memory)
+
+    def _room(self, order: int) -> Array:
+        """Return memory for more rows that begins with those at hand; it grows geometrically, and what follows them is free."""
+        m, n = self.rows.shape
+        if self.memory is not None and self.memory.shape[0] >= order:
+            return self.memory
+        xp = _arrays.namespace(self.P)
+        memory = xp.empty((min(n, max(order, 2 * m)), n), dtype=self.P.dtype, device=self.P.device)
+        memory[:m, :] = self.rows
+        return memory
 
     def refreshed(self, start: Array) -> Krylov:
         """Go on with a fresh start where the space is invariant."""
-        P = _next_block(self.rows, start - self.rows.T @ _adjoint_times(self.rows, start), _longest(start))[0]
+        P = _next_block(self.rows, 0, start - self.rows.T @ _adjoint_times(self.rows, start), _longest(start))[0]
         return replace(self, P=P, C=np.zeros((P.shape[1], self.T.shape[0]), dtype=self.T.dtype))
 
     def restarted(self, keep: int) -> Krylov:
@@ -360,13 +374,18 @@ def block_lanczos(product: Callable[[Array], Array], start: Array, steps: int) -
     return Krylov(P.T[:0, :], nothing[:0, :], P, nothing, P.shape[1], 0.0).grown(product, steps)
 
 
-def _next_block(rows: Array, W: Array, size: float) -> tuple[Array, np.ndarray, np.ndarray]:
-    """Split W = Q C + Q' S with Q' orthonormal and orthogonal to Q; return Q', C, S."""
-    C = _adjoint_times(rows, W)
-    Q, S = _independent(W - rows.T @ C, size, rows.shape[1] - rows.shape[0])
+def _next_block(rows: Array, coupled: int, W: Array, size: float) -> tuple[Array, np.ndarray, np.ndarray]:
+    """Split W = Q C + Q' S with Q' orthonormal and orthogonal to Q; return Q', C, S.
+
+    But for rounding errors W is orthogonal to the rows before `coupled`.
+    """
+    C = _adjoint_times(rows[coupled:, :], W)
+    Q, S = _independent(W - rows[coupled:, :].T @ C, size, rows.shape[1] - rows.shape[0])
     again = _adjoint_times(rows, Q)
     Q, turn = _orthonormal(Q - rows.T @ again)
-    return Q, _double(C) + _double(again) @ S, turn @ S
+    coefficients = _double(again) @ S
+    coefficients[coupled:, :] += _double(C)
+    return Q, coefficients, turn @ S
 
 
 def _adjoint_times(rows: Array, W: Array) -> Array:

@@ -63,7 +63,7 @@ def test_the_bound_closes_in():
     for name, values in spectra(300).items():
         found = [enclosure(values, steps, 1e-6, 0) for steps in (4, 12, 40)]
         widths = [bound - ritz for ritz, bound in found]
-        assert widths[0] >= widths[1] >= widths[2], name
+        assert widths[0] + 1e-12 >= widths[1] >= widths[2] - 1e-12, name
         assert widths[2] <= 0.02 * values.max(), name
     for name in ("slow decay", "fast decay", "rank one", "identity", "giant"):
         ritz, bound = enclosure(spectra(300)[name], 20, 1e-6, 1)
