@@ -22,6 +22,7 @@ from lowrank_la.sketching import SparseSign
 MANY_ENTRIES = 1 << 20  # of A, from which it pays to be rough
 MOST_ENERGY = 1e24  # which float32 copies of A can still bear, as its inverse
 TINY = 1e-280  # squares below it have lost digits
+NONZEROS = 4  # in each column of a sketch that only begins
 MUCH_CANCELLATION = 100  # a centred norm this much below the norm of A is summed again, entry by entry
 
 
@@ -100,7 +101,7 @@ class Matrix(ABC):
 
     def sketch(self, height: int, seed: int) -> Array:
         """Return S A for a sparse-sign matrix S of so many rows."""
-        S = SparseSign(height, self.shape[0], rng=seed)
+        S = _signs(height, self.shape[0], seed)
         columns = S.adjoint(self.xp.eye(S.shape[0], dtype=self.dtype, device=self.like.device))
         return _adjoint(self.adjoint_times(columns[:, :height]))
 
@@ -159,7 +160,7 @@ class _Dense(Matrix):
 
     def sketch(self, height: int, seed: int) -> Array:
         self.passes += 1
-        return SparseSign(height, self.shape[0], rng=seed).apply(self.A)[:height, :]
+        return _signs(height, self.shape[0], seed).apply(self.A)[:height, :]
 
     @property
     def entries(self) -> Array:
@@ -171,21 +172,33 @@ class _Dense(Matrix):
 
 
 class _Sparse(Matrix):
-    """A SciPy or CuPy sparse matrix, in compressed rows, each place stored once."""
+    """A SciPy or CuPy sparse matrix, in compressed rows or columns, each place stored once.
+
+    The other kind is made when a product needs it: wide matrices in columns go without rows.
+    """
 
     def __init__(self, function: str, name: str, A: Any) -> None:
         door, [A] = _arrays.enter(function, **{name: A})
-        A = _compressed_rows(A)
-        self._adopt(door, A.data[:0], tuple(A.shape))
-        self.A = A
-        self.squared_norm = self.squared_scale = _finite_energy(function, name, A.data)
+        self.given = _compressed(A)
+        self._adopt(door, self.given.data[:0], tuple(A.shape))
+        self.in_columns = self.given.format == "csc" and A.shape[0] < A.shape[1]
+        self.squared_norm = self.squared_scale = _finite_energy(function, name, self.given.data)
+
+    @cached_property
+    def A(self) -> Any:
+        """A in compressed rows."""
+        return self.given.tocsr()
 
     def times(self, X: Array) -> Array:
         self.passes += 1
+        if self.in_columns:
+            return kernels.sparse_product.adjoint(*self._columns, X, self.shape[0])
         return kernels.sparse_product.times(*self._rows, X)
 
     def adjoint_times(self, Y: Array) -> Array:
         self.passes += 1
+        if self.in_columns:
+            return kernels.sparse_product.times(*self._columns, Y)
         return kernels.sparse_product.adjoint(*self._rows, Y, self.shape[1])
 
     wide_times, wide_adjoint_times = times, adjoint_times  # the kernel widens float32 entries as it reads them
@@ -209,13 +222,16 @@ class _Sparse(Matrix):
 
     @cached_property
     def _columns(self) -> tuple[Array, Array, Array]:
-        """Compressed rows of A^H, a copy of the size of A."""
-        indptr, indices, data = kernels.compress.transpose(*self._rows, self.shape[1])
+        """Compressed rows of A^H: a copy of the size of A, unless A is real and came in columns."""
+        if self.given.format == "csc":
+            indptr, indices, data = self.given.indptr, self.given.indices, self.given.data
+        else:
+            indptr, indices, data = kernels.compress.transpose(*self._rows, self.shape[1])
         return self.xp.conj(data) if self.xp.isdtype(self.dtype, "complex floating") else data, indices, indptr
 
     def sketch(self, height: int, seed: int) -> Array:
         self.passes += 1
-        return SparseSign(height, self.shape[0], rng=seed).apply(self.A)[:height, :]
+        return _signs(height, self.shape[0], seed).apply(self.A)[:height, :]
 
     def blocks(self) -> Iterator[tuple[int, Array]]:
         self.passes += 1
@@ -304,7 +320,7 @@ class _Blocks(Matrix):
         return both[:-1, :], both[-1, :]
 
     def sketch(self, height: int, seed: int) -> Array:
-        S = SparseSign(height, self.shape[0], rng=seed)
+        S = _signs(height, self.shape[0], seed)
         return _total(S.apply(block, row_offset=offset) for offset, block in self.blocks())[:height, :]
 
 
@@ -378,7 +394,7 @@ class _Centred(Matrix):
 
     def sketch(self, height: int, seed: int) -> Array:
         ones = self.xp.ones((self.shape[0], 1), dtype=self.dtype, device=self.like.device)
-        return self.matrix.sketch(height, seed) - SparseSign(height, self.shape[0], rng=seed).apply(ones)[:height, :] * self.mean[None, :]
+        return self.matrix.sketch(height, seed) - _signs(height, self.shape[0], seed).apply(ones)[:height, :] * self.mean[None, :]
 
     @property
     def entries(self) -> Array:
@@ -437,13 +453,17 @@ def centred(matrix: Matrix) -> tuple[Matrix, Array]:
     return _Centred(matrix, mean), mean
 
 
-def _compressed_rows(A: Any) -> Any:
-    """Give compressed rows without repeated places; the given matrix stays as it is."""
-    rows = A.tocsr()
-    if not rows.has_canonical_format:
-        rows = rows.copy() if rows is A else rows
-        rows.sum_duplicates()
-    return rows
+def _compressed(A: Any) -> Any:
+    """Give compressed rows or columns without repeated places; the given matrix stays as it is."""
+    compressed = A if A.format == "csc" else A.tocsr()
+    if not compressed.has_canonical_format:
+        compressed = compressed.copy() if compressed is A else compressed
+        compressed.sum_duplicates()
+    return compressed
+
+
+def _signs(height: int, n: int, seed: int) -> SparseSign:
+    return SparseSign(height, n, zeta=NONZEROS, rng=seed)
 
 
 def _total(terms: Iterable[Array]) -> Array:

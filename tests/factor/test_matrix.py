@@ -123,6 +123,7 @@ def test_repeated_places_of_sparse_matrices_count_once():
     matrix = _matrix.enter("f", "A", repeated)
     assert matrix.squared_norm == pytest.approx(34)
     assert repeated.nnz == 3
+    assert _matrix.enter("f", "A", repeated.T).squared_norm == pytest.approx(34)
 
 
 @pytest.mark.parametrize("kind", ["csr", "csc"])
@@ -136,3 +137,15 @@ def test_a_gram_product_of_sparse_rows_or_columns_is_one_pass(kind):
     centred = COMPLEX - mean
     np.testing.assert_allclose(view.gram_times(Y[:9]), centred.conj().T @ (centred @ Y[:9]), atol=1e-12)
     assert matrix.passes == 5
+
+
+@pytest.mark.parametrize("wide", [A.T, COMPLEX.conj().T], ids=["real", "complex"])
+def test_wide_matrices_in_columns_go_without_rows(wide, monkeypatch):
+    given = sp.csc_array(wide)
+    matrix = _matrix.enter("f", "A", given)
+    monkeypatch.setattr(type(given), "tocsr", None)
+    X, Y = RNG.standard_normal((60, 3)) + 0 * wide[:1, :3], RNG.standard_normal((9, 4)) + 0 * wide[:, :4]
+    np.testing.assert_allclose(matrix.times(X), wide @ X, atol=1e-13)
+    np.testing.assert_allclose(matrix.adjoint_times(Y), wide.conj().T @ Y, atol=1e-13)
+    np.testing.assert_allclose(matrix.H.gram_times(Y), wide @ (wide.conj().T @ Y), atol=1e-12)
+    assert np.shares_memory(matrix._columns[1], given.indices)
