@@ -239,6 +239,24 @@ def test_robust_losses_shrug_off_outliers(loss):
     assert np.mean(flagged[~wrong & np.isfinite(M)]) < 0.02
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_absolute_residuals_take_few_sweeps(seed):
+    X, M = oracles.low_rank(200, 150, 4, observed=0.4, noise=0.1, seed=seed)
+    robust, plain = complete(M, 4, loss="l1", rng=0), complete(M, 4, rng=0)
+    assert robust.n_iter <= 25
+    assert oracles.error(robust, X) < 1.3 * oracles.error(plain, X)
+
+
+@pytest.mark.parametrize("shape", [(700, 500), (500, 700)])
+def test_a_large_full_matrix_meets_its_truncated_svd(shape):
+    X, _ = oracles.low_rank(*shape, 5)
+    M = X + np.random.default_rng(0).standard_normal(shape)
+    result = complete(M, 5, rng=0)
+    U, s, Vt = np.linalg.svd(M, full_matrices=False)
+    assert np.linalg.norm(result.to_dense() - (U[:, :5] * s[:5]) @ Vt[:5]) < 1e-8 * np.linalg.norm(M)
+    assert np.isclose(result.residual, np.sqrt(np.sum(s[5:] ** 2) / M.size), rtol=1e-10)
+
+
 @pytest.mark.filterwarnings("ignore:complete. the error still fell")
 def test_nonnegative_factors():
     X, M = oracles.low_rank(80, 60, 3, observed=0.6, nonnegative=True)

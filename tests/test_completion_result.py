@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from lowrank_la import CompletionResult, ConvergenceWarning, complete
+from lowrank_la.completion import _stationarity
 from tests import oracles_completion as oracles
 
 KINDS = ["noisy", "noiseless", "heavy-tailed", "outliers", "coherent", "ill-conditioned", "over-stated rank"]
@@ -96,6 +97,36 @@ def test_residual_is_exact():
     result = complete(M, 3, rng=0)
     seen = np.isfinite(M)
     assert np.isclose(result.residual, np.sqrt(np.mean((M - result.to_dense())[seen] ** 2)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_stationarity_is_the_gradient(backend, weighted):
+    _, M = oracles.low_rank(60, 40, 3, noise=0.1)
+    weights = np.random.default_rng(1).uniform(0.5, 2, M.shape) if weighted else np.ones(M.shape)
+    given = {"weights": backend.array(weights)} if weighted else {}
+    result = complete(backend.array(M), 3, rng=0, ridge=2.0, tol=0.1, validation=0.0, **given)
+    U, V, seen = backend.numpy(result.U), backend.numpy(result.V), np.isfinite(M)
+    E = np.where(seen, weights * (M - U @ V.T), 0.0)
+    slopes = np.concatenate([2.0 * U - E @ V, 2.0 * V - E.T @ U])
+    wanted = np.linalg.norm(slopes) * np.linalg.norm(np.concatenate([U, V])) / np.sum(M[seen] ** 2) / weights[seen].mean()
+    assert np.isclose(result.stationarity, wanted, rtol=1e-3 if weighted else 1e-8)
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": True}, {"loss": "huber"}, {"loss": "l1"}, {"nonnegative": True}])
+@pytest.mark.filterwarnings("ignore:complete")
+def test_sweeps_end_where_the_objective_is_flat(options):
+    _, M = oracles.low_rank(60, 40, 2, noise=0.1, nonnegative=True)
+    rough, fine = (complete(M, 2, rng=0, validation=0.0, ridge=1.0, tol=tol, max_iter=2000, **options) for tol in (0.3, 1e-12))
+    assert fine.stationarity < 0.02 * rough.stationarity < 2e-3
+
+
+def test_stationarity_of_many_entries_is_read_off_a_part(monkeypatch):
+    _, M = oracles.low_rank(900, 700, 3, noise=0.1)
+    part = complete(M, 3, rng=0, tol=0.1).stationarity
+    monkeypatch.setattr(_stationarity, "ENOUGH", M.size)
+    assert np.isclose(part, complete(M, 3, rng=0, tol=0.1).stationarity, rtol=0.2)
+    monkeypatch.setattr(_stationarity, "ENOUGH", M.size // 20)
+    assert np.isclose(part, complete(M, 3, rng=0, tol=0.1).stationarity, rtol=0.5)
 
 
 def test_factors_are_balanced_and_described():

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from lowrank_la import _arrays, _checks, _random, _threads, kernels
 from lowrank_la._arrays import Array, Door
 from lowrank_la._result import ConvergenceWarning
-from lowrank_la.completion import _certificate, _fold, _full, _graph, _observations, _rank, _robust, _sweeps
+from lowrank_la.completion import _certificate, _fold, _full, _graph, _observations, _rank, _robust, _stationarity, _sweeps
 from lowrank_la.completion._observations import Compressed, Parts
 from lowrank_la.completion._problem import Factors, Options, Problem, pose, residuals
 from lowrank_la.completion._result import CompletionResult, Sweep
@@ -279,6 +279,7 @@ def _answer(door: Door, parts: Parts, problem: Problem, fit: _sweeps.Fit, monito
         converged=fit.ending == "converged",
         n_iter=len(monitor.history),
         residual=residual,
+        stationarity=_stationarity.stationarity(problem, balanced, fit),
         certificate=_certificate.exact(residual) if fit.exact else _certificate.held_out(certifying, largest),
         held_out=(door.leave(parts.test.rows), door.leave(parts.test.cols)),
         weak_rows=door.leave(xp.nonzero(problem.rows.degrees < rank)[0]),

@@ -7,6 +7,8 @@ from lowrank_la.completion._observations import Compressed
 from lowrank_la.completion._problem import Factors, Options, Problem
 from lowrank_la.completion._sweeps import Fit
 
+STEPS = 12  # of block Krylov for the leading singular vectors of a large matrix
+
 
 def applies(entries: Compressed, options: Options) -> bool:
     """Say whether the matrix is full and the problem plain least squares."""
@@ -17,9 +19,11 @@ def applies(entries: Compressed, options: Options) -> bool:
 
 def fit(problem: Problem) -> Fit:
     """Minimise the sum of squares plus the ridge exactly: the ridge comes off the singular values."""
+    from lowrank_la.factor import svd
+
     rank, given = problem.options.rank, problem.options.ridge
     ridge = 0.0 if given is None else given / problem.scale
     xp = _arrays.namespace(problem.rows.values)
-    P, s, Qt = xp.linalg.svd(xp.reshape(problem.rows.values, problem.shape), full_matrices=False)
-    root = xp.sqrt(xp.maximum(s[:rank] - ridge, xp.zeros_like(s[:rank])))
-    return Fit(Factors(P[:, :rank] * root, xp.matrix_transpose(Qt)[:, :rank] * root), ridge, 0.0, "converged", exact=True)
+    found = svd(xp.reshape(problem.rows.values, problem.shape), rank, n_iter=STEPS, certificate=False, rng=problem.seed)
+    root = xp.sqrt(xp.maximum(found.s - ridge, xp.zeros_like(found.s)))
+    return Fit(Factors(found.U * root, found.V * root), ridge, 0.0, "converged", exact=True)

@@ -58,10 +58,7 @@ class Compressed:
 
     def blocks(self, share: float, count: int) -> Compressed:
         """Return a share of the rows, in a number of blocks of consecutive rows spread evenly."""
-        xp, m = _arrays.namespace(self.values), self.shape[0]
-        height = max(1, round(m * share / count))
-        firsts = sorted({m * block // count for block in range(count)})
-        edges = [(first, min(first + height, m)) for first in firsts]
+        xp, edges = _arrays.namespace(self.values), spread(self.shape[0], share, count)
         spans = [slice(int(self.indptr[first]), int(self.indptr[last])) for first, last in edges]
         degrees = xp.concat([self.degrees[first:last] for first, last in edges])
         values, indices = (xp.concat([x[span] for span in spans]) for x in (self.values, self.indices))
@@ -88,6 +85,12 @@ class Compressed:
         if weights is not None:
             weights = kernels.compress.without(weights, self.indices, self.indptr, places)[2]
         return Compressed(values, indices, indptr, self.shape, weights)
+
+
+def spread(m: int, share: float, count: int) -> list[tuple[int, int]]:
+    """Cut a share of m rows into a number of ranges, spread evenly."""
+    height = max(1, round(m * share / count))
+    return [(first, min(first + height, m)) for first in sorted({m * block // count for block in range(count)})]
 
 
 @dataclass(frozen=True)

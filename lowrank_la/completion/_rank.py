@@ -59,7 +59,9 @@ def _down(rank: int, widest: int) -> int:
 
 def _spectral_rank(problem: Problem, widest: int) -> int:
     """Count singular values above the edge that missing entries alone would give."""
-    _, s, _ = _start.leading(problem, widest)
+    from lowrank_la.completion._leading import leading
+
+    _, s, _ = leading(problem, widest)
     m, n = problem.shape
     edge = math.sqrt(problem.variance * len(problem.rows) / (m * n)) * (math.sqrt(m) + math.sqrt(n))
     xp = _arrays.namespace(s)

@@ -62,6 +62,10 @@ class CompletionResult(Result):
         Sweeps, over all ranks tried.
     residual : float
         Root-mean-square residual over all entries given, held-out ones included, exact.
+    stationarity : float
+        How steep the objective of the last sweep still is at U and V: the norm of its gradient times that of the factors, over
+        twice the weighted sum of squares of the entries; 0 at a stationary point. Of more than 131072 entries, rows and
+        columns with about so many stand for all. Biases count as one more column of U and V.
     certificate : Certificate
         Bounds the root-mean-square error over the entries that were not fitted.
     held_out : tuple of integer arrays (rows, cols)
@@ -91,6 +95,7 @@ class CompletionResult(Result):
     converged: bool
     n_iter: int
     residual: float
+    stationarity: float
     certificate: Certificate
     held_out: tuple[Array, Array] = field(repr=False)
     weak_rows: Array

@@ -9,6 +9,7 @@ from lowrank_la.completion._problem import Factors, Problem, residuals
 
 MAD = 1.4826  # standard deviations of a Gaussian per median absolute deviation
 TAU = 1.345  # Huber's corner in standard deviations: 95% efficient on Gaussian noise
+L1_FLOOR = 0.3  # standard deviations below which residuals weigh the same: corners sharper than the noise take 2 to 4 times the sweeps
 OUTLIER = 4.0  # standard deviations from which an entry is reported
 
 
@@ -41,7 +42,7 @@ def weights(side: Compressed, factors: Factors, name: str, loss: str, noise: flo
         corner = max(TAU * noise, tiny)
         robust = corner / xp.where(size > corner, size, xp.full_like(size, corner))
     else:
-        floor = max(0.01 * noise, tiny)
+        floor = max(L1_FLOOR * noise, tiny)
         robust = max(noise, tiny) / xp.where(size > floor, size, xp.full_like(size, floor))
     return robust if side.weights is None else robust * side.weights
 

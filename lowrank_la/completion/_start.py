@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from lowrank_la import _arrays, _random, kernels
+from lowrank_la import _arrays, _random
 from lowrank_la._arrays import Array
-from lowrank_la.completion._observations import Compressed
 from lowrank_la.completion._problem import Factors, Problem
 from lowrank_la.completion._sweeps import Fit, Monitor, run, solve_left
 
-OVERSAMPLE = 10  # columns beyond the rank in the block power method
-POWERS = 3  # its iterations
 LONG = 8  # entries a column keeps in the part, over the rank
 ENOUGH = 5  # entries the part keeps, over its parameters
 LARGEST_PART = 0.35  # share of the rows above which a part does not pay
@@ -76,6 +73,8 @@ def random(problem: Problem, rank: int, dtype: Any) -> Factors:
 
 def spectral(problem: Problem, rank: int, dtype: Any) -> Factors:
     """Take the leading singular vectors of the entries, rare ones scaled up: an unbiased estimate of the matrix."""
+    from lowrank_la.completion._leading import leading
+
     m, n = problem.shape
     left, s, right = leading(problem, rank)
     xp = _arrays.namespace(left)
@@ -87,42 +86,6 @@ def spectral(problem: Problem, rank: int, dtype: Any) -> Factors:
     if problem.options.nonnegative:
         sides = [xp.abs(side) for side in sides]
     return Factors(xp.astype(sides[0], dtype), xp.astype(sides[1], dtype), problem.mean, unit)
-
-
-def leading(problem: Problem, rank: int) -> tuple[Array, Array, Array]:
-    """Return leading singular triples of the matrix of entries, 0 where missing, its heavy rows and columns trimmed."""
-    width = min(rank + OVERSAMPLE, *problem.shape)
-    rows, cols = _trimmed(problem.rows, problem), _trimmed(problem.cols, problem)
-    drawn = _random.host_generator(problem.seed, "complete: spectral start").standard_normal((problem.shape[1], width))
-    right = _arrays.from_numpy(drawn, problem.rows.values)
-    xp = _arrays.namespace(right)
-    left = xp.linalg.qr(rows(right))[0]
-    for _ in range(POWERS):
-        right = xp.linalg.qr(cols(left))[0]
-        left = xp.linalg.qr(rows(right))[0]
-    Q, R = xp.linalg.qr(cols(left))
-    P, s, Wt = xp.linalg.svd(R, full_matrices=False)
-    return (left @ xp.matrix_transpose(Wt))[:, :rank], s[:rank], (Q @ P)[:, :rank]
-
-
-def _trimmed(side: Compressed, problem: Problem) -> Any:
-    """Return the product with one side's entries; rows and columns with over twice the average degree weigh less."""
-    xp = _arrays.namespace(side.values)
-    values = side.values - problem.mean if problem.mean else side.values
-    other = problem.cols if side is problem.rows else problem.rows
-    own, across = (_trim_weights(xp, x) for x in (side, other))
-
-    def product(X: Array) -> Array:
-        nothing = xp.zeros((side.shape[0], X.shape[1]), dtype=X.dtype, device=X.device)
-        return own * kernels.pairs.gradient(values, side.indices, side.indptr, nothing, across * X)[0]
-
-    return product
-
-
-def _trim_weights(xp: Any, side: Compressed) -> Array:
-    degrees = xp.astype(side.degrees, xp.float64)
-    heavy = 2 * len(side) / side.shape[0]
-    return xp.sqrt(heavy / xp.where(degrees > heavy, degrees, xp.full_like(degrees, heavy)))[:, None]
 
 
 def _clip(xp: Any, Q: Array) -> Array:

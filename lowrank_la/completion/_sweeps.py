@@ -123,7 +123,7 @@ class _Loop:
     def __init__(self, problem: Problem, factors: Factors, monitor: Monitor, noise: float | None, rate: float):
         self.problem, self.factors, self.monitor = problem, factors, monitor
         self.judges = judges(problem)
-        self.total_weight = _total_weight(problem)
+        self.total_weight = total_weight(problem)
         self.fast = problem.options.tol >= FLOAT32_TOL
         self.stop = StopRule(problem.options.tol, rate)
         self.error = _robust.spread(residuals(factors, self.judges), problem.options.loss) if noise is None else noise
@@ -207,7 +207,7 @@ class _Loop:
         return sum(float(xp.sum(side * side)) for side in (self.factors.left, self.factors.right))
 
 
-def _total_weight(problem: Problem) -> float:
+def total_weight(problem: Problem) -> float:
     """Return the sum of the weights of the training entries, by those of the sample."""
     weights = problem.sample.weights
     return len(problem.rows) * (1.0 if weights is None else float(_arrays.namespace(weights).mean(weights)))
