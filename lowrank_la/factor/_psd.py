@@ -234,7 +234,7 @@ def _largest(matrix: Matrix, rank: int, tol: float, max_iter: int, seed: int) ->
 
 def _steps_ahead(before: float, now: float, tol: float, last: int) -> int:
     """Guess how many steps are missing, from what the last ones did to the residuals."""
-    if not now < before < math.inf:
+    if not 0 < now < before < math.inf:
         return 2
     return min(MOST_AHEAD, max(1, math.ceil(last * math.log(now / tol) / math.log(before / now))))
 

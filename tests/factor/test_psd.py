@@ -250,3 +250,10 @@ def test_more_pairs_than_a_block_has_columns():
     with pytest.warns(ConvergenceWarning, match="eigsh_psd"):
         short = eigsh_psd(np.diag(np.linspace(0, 1, 500)), 120, method="krylov", max_iter=1, rng=0)
     assert short.rank == 120
+
+
+def test_a_space_that_becomes_invariant_late():
+    values = np.r_[np.linspace(1, 2, 70), np.zeros(430)]
+    result = eigsh_psd(np.diag(values), 5, method="krylov", tol=1e-14, rng=0)
+    np.testing.assert_allclose(result.s, np.sort(values)[:-6:-1], rtol=1e-13)
+    assert result.converged
