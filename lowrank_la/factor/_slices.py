@@ -11,15 +11,13 @@ from lowrank_la import _arrays, kernels
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate
 from lowrank_la.factor import _probes
-from lowrank_la.factor._dense import is_complex, wide
+from lowrank_la.factor._certificate import FAILURE, PROBES, least_share
+from lowrank_la.factor._dense import U, is_complex, wide
 from lowrank_la.factor._matrix import Matrix, _Adjoint, _Blocks, _Dense, _Operator, _Sparse
 
 SMALL_ENOUGH = 1 << 24  # entries of a sparse matrix up to which a residual is formed, in dense blocks
 PIECE = 1 << 19  # entries of a residual that are formed at once, in memory that stays mapped
 PANEL = 4096  # rows that are summed at once where rounding errors are counted
-PROBES = 10
-FAILURE = 0.01
-U = float(np.finfo(np.float64).eps) / 2
 
 
 def columns(matrix: Matrix, index: np.ndarray) -> Any:
@@ -119,15 +117,12 @@ def _probed(matrix: Matrix, L: Array, R: Array, seed: int) -> tuple[float, float
 
     The sum of squares is a mixture of chi-squares; its lower tail is longest for an error of rank one.
     """
-    from scipy.special import gammaincinv
-
     G = _probes.gaussian(matrix.like, matrix.shape[1], PROBES, seed, "factor: error of slices")
     product, approximation = matrix.times(G), L @ (R @ G)
     squares = kernels.energy.squared_norm(product - approximation) / PROBES
-    freedom = PROBES * (2 if is_complex(matrix.like) else 1)
     size = sum(math.sqrt(kernels.energy.squared_norm(x) / PROBES) for x in (product, approximation))
     rounding = 10 * math.sqrt(max(matrix.shape)) * matrix.roundoff * size
-    return math.sqrt(squares), math.sqrt(squares * freedom / (2 * float(gammaincinv(freedom / 2, FAILURE)))) + rounding
+    return math.sqrt(squares), math.sqrt(squares / least_share(matrix)) + rounding
 
 
 def _size_of_product(xp: Any, L: Array, R: Array) -> float:
