@@ -16,9 +16,12 @@ from lowrank_la._arrays import Array
 from lowrank_la.factor import _probes
 from lowrank_la.factor._dense import adjoint, host, is_complex, wide
 from lowrank_la.factor._matrix import Matrix
+from lowrank_la.factor._orth import orthonormal
 
 MOST_STEPS = 30  # without a number of steps from the caller
 EXCESS = 0.02  # of the squared error, the loss to the optimum at which steps end
+LITTLE_EXCESS = 0.001  # the same where this loss will be certified
+ORDER = 0  # seed of sketches that only condition a block
 GROWTH = 0.5  # of the basis, fresh directions in every step towards a tolerance
 ROUGHNESS = 4 * 2.0**-24  # of products in float32
 NOISE = 20  # roundoff units of the largest value, in residuals
@@ -66,19 +69,18 @@ class Space:
 
     def _against(self, block: Array) -> Array:
         """Orthonormalize a block against the basis, twice."""
-        xp = self.matrix.xp
         for _ in range(2):
             block = block - self.Q @ (adjoint(self.Q) @ block)
-            block = xp.linalg.qr(block, mode="reduced")[0]
+            block = orthonormal(block, ORDER)[0]
         return block
 
-    def ritz(self) -> Ritz:
-        """Rayleigh and Ritz on the whole basis, in units of A^H A times `scale`."""
+    def ritz(self, wanted: int) -> Ritz:
+        """Rayleigh and Ritz on the whole basis, in units of A^H A times `scale`; residuals of as many vectors as wanted."""
         T = _host(adjoint(self.Q) @ self.Z)
         values, W = np.linalg.eigh((T + T.conj().T) / 2)
         values, W = values[::-1], W[:, ::-1]
-        inner = self.lift(self.Q, W * values)
-        residuals = host(self.matrix.xp.linalg.vector_norm(self.lift(self.Z, W) - inner, axis=0))
+        inner = self.lift(self.Q, W[:, :wanted] * values[:wanted])
+        residuals = host(self.matrix.xp.linalg.vector_norm(self.lift(self.Z, W[:, :wanted]) - inner, axis=0))
         return Ritz(np.maximum(values, 0.0), W, residuals)
 
     def lift(self, X: Array, W: np.ndarray) -> Array:
@@ -87,14 +89,16 @@ class Space:
 
     def advanced(self, W: np.ndarray) -> Array:
         """Orthonormal basis, in double precision, of H Q W: a power step that costs no product with A."""
-        return orthonormal_columns(wide(self.lift(self.Z, W)))
+        return orthonormal(wide(self.lift(self.Z, W)), ORDER)[0]
 
 
-def leading(matrix: Matrix, rank: int, width: int, n_iter: int | None, *, krylov: bool, seed: int) -> tuple[Array, int, bool]:
+def leading(
+    matrix: Matrix, rank: int, width: int, n_iter: int | None, *, krylov: bool, seed: int, target: float = EXCESS
+) -> tuple[Array, int, bool]:
     """Find a basis of `width` columns that holds the leading `rank` right singular vectors.
 
     Block Krylov keeps every block, subspace iteration the last one. Without `n_iter`, steps end
-    when the residuals leave at most EXCESS of the squared error to gain.
+    when the residuals leave at most `target` of the squared error to gain.
     Returns the basis, the steps, and whether they sufficed.
     """
     space = Space(matrix)
@@ -104,14 +108,14 @@ def leading(matrix: Matrix, rank: int, width: int, n_iter: int | None, *, krylov
         if not krylov:
             space.forget()
         block = space.grow(block)
-        ritz = space.ritz()
-        if space.rough and _rounding(matrix, space, ritz, rank) > EXCESS / 10:
+        ritz = space.ritz(rank)
+        if space.rough and _rounding(matrix, space, ritz, rank) > target / 10:
             space.rough, space.steps = None, 0
             space.forget()
             continue
-        settled = n_iter is None and _excess(matrix, space, ritz, rank) <= EXCESS
+        settled = n_iter is None and _excess(matrix, space, ritz, rank) <= target
     if ritz is None:
-        return orthonormal_columns(wide(block)), 0, True
+        return orthonormal(wide(block), ORDER)[0], 0, True
     return space.advanced(ritz.vectors[:, :width]), space.steps, settled or n_iter is not None or not space.room
 
 
@@ -126,7 +130,7 @@ def within(matrix: Matrix, tol: float, most: int, seed: int) -> tuple[Array, int
     total = (matrix.squared_norm or 0.0) * space.scale
     while True:
         block = space.grow(block)
-        ritz = space.ritz()
+        ritz = space.ritz(0)
         reached = total - ritz.values.sum() <= tol * total
         if reached or not space.room or space.Q.shape[1] >= most:
             break
@@ -139,6 +143,7 @@ def within(matrix: Matrix, tol: float, most: int, seed: int) -> tuple[Array, int
 
 def start(matrix: Matrix, width: int, seed: int) -> Array:
     """Random directions that have met A once."""
+    seed %= 2**64
     if matrix.squared_norm is None:
         return matrix.adjoint_times(_probes.gaussian(matrix.like, matrix.shape[0], width, seed, "range"))
     return adjoint(matrix.sketch(width, seed))
@@ -147,11 +152,6 @@ def start(matrix: Matrix, width: int, seed: int) -> Array:
 def power_of_two(matrix: Matrix) -> float:
     """Return a power of two near 1 / ||A||_F, which keeps products with A^H A within the range of their dtype."""
     return 2.0 ** -round(math.log2(matrix.squared_norm) / 2) if matrix.squared_norm else 1.0
-
-
-def orthonormal_columns(X: Array) -> Array:
-    """Orthonormalize a block on the small side."""
-    return _arrays.namespace(X).linalg.qr(X, mode="reduced")[0]
 
 
 def _rounding(matrix: Matrix, space: Space, ritz: Ritz, rank: int) -> float:

@@ -88,7 +88,9 @@ def solve(matrix: Matrix, plan: Plan, method: str) -> Outcome:
     if plan.tol is not None:
         return _within(matrix, plan, method)
     width = plan.width(matrix)
-    V, steps, settled = _krylov.leading(matrix, plan.rank or width, width, plan.n_iter, krylov=method == "krylov", seed=plan.seed)
+    target = _krylov.LITTLE_EXCESS if plan.certificate in ("excess", "values") else _krylov.EXCESS
+    found = _krylov.leading(matrix, plan.rank or width, width, plan.n_iter, krylov=method == "krylov", seed=plan.seed, target=target)
+    V, steps, settled = found
     return _projected(matrix, V, plan, method, steps, settled)
 
 

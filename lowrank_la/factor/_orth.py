@@ -8,6 +8,7 @@ from lowrank_la.factor._dense import adjoint
 from lowrank_la.sketching import SparseSign
 
 TALL = 16  # rows per column from which a sketch pays
+MANY_ENTRIES = 1 << 18  # of Y, likewise
 TALLEST_CONDITION = 0.1  # over roundoff: beyond it the sketch no longer conditions what it should
 SKETCH_ROWS = 3  # per column: whitened columns have a condition of about 4
 
@@ -79,7 +80,7 @@ def orth(Y: Array, *, rng: _random.RNG = None) -> Array:
 def orthonormal(Y: Array, seed: int) -> tuple[Array, Array]:
     """Factor Y = Q R with min(n, m) orthonormal columns of Q, also where Y is rank deficient; R is triangular."""
     xp, (n, m) = _arrays.namespace(Y), Y.shape
-    if n < TALL * m or m == 0:
+    if n < TALL * m or n * m < MANY_ENTRIES:
         return tuple(xp.linalg.qr(Y, mode="reduced"))  # type: ignore[return-value]
     R = _arrays.triangular_factor(SparseSign(max(SKETCH_ROWS * m, 16), n, rng=seed).apply(Y))
     if not _well_conditioned(R):

@@ -118,9 +118,9 @@ def _sketches(matrix: Matrix, k: int, n_iter: int, seed: int) -> tuple[Array, Ar
     G = xp.concat([_probes.gaussian(matrix.like, d, count, seed, use) for count, use in ((k, "range"), (PROBES, "fresh"))], axis=1)
     both = matrix.times(G)
     Y, fresh = both[:, :k], both[:, k:]
-    for step in range(n_iter):
-        basis = _orth.orthonormal(Y, seed + step)[0]
-        Y = matrix.times(_krylov.orthonormal_columns(matrix.adjoint_times(basis)))
+    for _ in range(n_iter):
+        basis = _orth.orthonormal(Y, seed)[0]
+        Y = matrix.times(_orth.orthonormal(matrix.adjoint_times(basis), seed)[0])
     return Y, fresh
 
 

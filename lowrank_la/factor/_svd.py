@@ -62,7 +62,8 @@ def svd(
     certificate : {"error", "spectral", "excess", "values", False}
         What `certificate` bounds, see Notes; False leaves it out.
     rng : None, int or numpy.random.Generator
-        An int gives the same answer on every backend and thread count, to rounding.
+        An int gives the same answer on every backend and thread count, to rounding; after
+        float32 steps, to what rounding in float32 does to a basis.
 
     Returns
     -------
@@ -90,8 +91,9 @@ def svd(
     -----
     Cost of "krylov" for l = rank + oversample and q steps, of which 1 to 3 are usual: one read
     of A for the sketch, 4 n d l q flops for the products with A^H A, 2 n d l for the last
-    product. Memory: n l + 2 (q + 1) d l numbers. float32 steps in float32; the last product, and
-    with it the singular values, are summed in float64.
+    product. Memory: n l + 2 (q + 1) d l numbers. The steps are in float32 for float32 data, and for
+    dense float64 data of a million entries or more unless rounding errors could be felt among the
+    wanted singular values; the last product, and with it error and certificate, is in float64.
 
     U diag(s) = A V for orthonormal V, hence ||A - U diag(s) V^H||_F^2 = ||A||_F^2 - ||s||^2.
     Certificates:
