@@ -81,7 +81,7 @@ class StreamingSVD:
     Certificate: 10 more columns of Y, T = A G for Gaussian G, never touch the approximation,
     which therefore is independent of G: ||T - U diag(s) V^H G||_F^2 / 10 is an unbiased
     estimate of the squared error. Its lower tail is longest for an error of rank one [2]_, that of
-    a chi-square with 10 degrees of freedom, hence the bound is twice the estimate. It holds
+    a chi-square with 10 degrees of freedom (20 for complex A): the bound is twice the estimate. It holds
     with probability 0.99 for every matrix that was chosen without looking at the stream's answers.
 
     References
