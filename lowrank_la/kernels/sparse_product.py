@@ -3,8 +3,8 @@
 The dense matrix is cut into panels of up to four vectors of columns, one sum of which stands
 in registers: a row of A X is gathered there and, for A^H (A X), at once scattered to the rows
 that its entries name. The scattered sums have parts, one for each range of rows of A, whose
-number depends on the sizes alone. SciPy's loops take 5 times as long for A X and, where the
-matrix has 10 entries a row and 30 columns meet it, 4 times as long for A^H (A X).
+number depends on the sizes alone. For a 1e6 x 1e5 matrix with 10 entries a row and 30 columns
+SciPy's loops take over twice as long for A X, three times as long for A^H (A X).
 """
 
 from __future__ import annotations
