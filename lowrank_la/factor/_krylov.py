@@ -26,6 +26,7 @@ GROWTH = 0.5  # of the basis, fresh directions in every step towards a tolerance
 ROUGHNESS = 4 * 2.0**-24  # of products in float32
 NOISE = 20  # roundoff units of the largest value, in residuals
 TINY = 1e-300
+ROUGH_TOLERANCE = 1e-3  # of ||A||_F^2, above which energies in float32 tell whether it is reached
 FIRST_BLOCK = 32  # columns with which the search for a tolerance begins
 
 
@@ -119,26 +120,27 @@ def leading(
     return space.advanced(ritz.vectors[:, :width]), space.steps, settled or n_iter is not None or not space.room
 
 
-def within(matrix: Matrix, tol: float, most: int, seed: int) -> tuple[Array, int, bool]:
-    """Grow a Krylov basis until it leaves at most `tol` of ||A||_F^2, or has `most` columns.
+def within(matrix: Matrix, tol: float, seed: int) -> tuple[Array, int, bool]:
+    """Grow a Krylov basis until it leaves at most `tol` of ||A||_F^2.
 
     Each block holds the last one times H and fresh directions, more and more of them.
     Returns the basis, the steps, and whether the tolerance was reached.
     """
     space = Space(matrix)
-    block = start(matrix, min(FIRST_BLOCK, most), seed)
+    space.rough = space.rough if tol > ROUGH_TOLERANCE else None
+    block = start(matrix, min(FIRST_BLOCK, matrix.shape[1]), seed)
     total = (matrix.squared_norm or 0.0) * space.scale
     while True:
         block = space.grow(block)
         ritz = space.ritz(0)
         reached = total - ritz.values.sum() <= tol * total
-        if reached or not space.room or space.Q.shape[1] >= most:
+        if reached or not space.room:
             break
         fresh = start(matrix, max(FIRST_BLOCK, int(GROWTH * space.Q.shape[1])), seed + space.steps)
         block = matrix.xp.concat([fresh, block], axis=1)
     tail = total - np.cumsum(ritz.values)
     needed = int(np.argmax(tail <= tol * total)) + 1 if reached else space.Q.shape[1]
-    return space.advanced(ritz.vectors[:, : min(needed, most)]), space.steps, reached
+    return space.advanced(ritz.vectors[:, :needed]), space.steps, reached
 
 
 def start(matrix: Matrix, width: int, seed: int) -> Array:

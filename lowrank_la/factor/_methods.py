@@ -85,7 +85,7 @@ def solve(matrix: Matrix, plan: Plan, method: str) -> Outcome:
         U, s, V = _exact.lapack(matrix.entries)
         factors, reached = _cut(matrix, Factors(wide(U), wide(s), wide(V)), plan)
         return Outcome(factors, method, 0, reached, projected=False)
-    if plan.tol is not None:
+    if plan.tol is not None and (plan.rank is None or plan.norm == "spectral" or matrix.squared_norm is None):
         return _within(matrix, plan, method)
     width = plan.width(matrix)
     target = _krylov.LITTLE_EXCESS if plan.certificate in ("excess", "values") else _krylov.EXCESS
@@ -109,7 +109,7 @@ def choose(matrix: Matrix, plan: Plan) -> str:
 def _within(matrix: Matrix, plan: Plan, method: str) -> Outcome:
     """Reach a tolerance: by energy in the Frobenius norm, else by certified errors of growing ranks."""
     if plan.norm == "fro" and matrix.squared_norm is not None:
-        V, steps, reached = _krylov.within(matrix, plan.tol**2, plan.rank or matrix.shape[1], plan.seed)  # type: ignore[operator]
+        V, steps, reached = _krylov.within(matrix, plan.tol**2, plan.seed)  # type: ignore[operator]
         return _projected(matrix, V, plan, method, steps, reached)
     most, rank, steps = plan.rank or matrix.shape[1], min(FIRST_RANK, matrix.shape[1]), 0
     while True:
