@@ -13,6 +13,7 @@ import numpy as np
 from lowrank_la import _arrays, _checks, _random
 from lowrank_la._arrays import Array, Door
 from lowrank_la._result import Certificate, ConvergenceWarning, Result
+from lowrank_la.factor._dense import is_complex, wide
 
 NAME = "rpcholesky"
 CLAIM = "trace and Frobenius and spectral norm of K - F F^H <= bound"
@@ -141,9 +142,10 @@ def rpcholesky(
     if rank is None and tol is None:
         raise ValueError(f"{NAME}: rank or tol must be given; got neither")
     tol = None if tol is None else _checks.real(NAME, "tol", tol, 0, 1, open=True)
-    elimination = _Elimination(*_enter(K, diagonal))
-    n = elimination.diagonal.shape[0]
+    door, entries, entered = _enter(K, diagonal)
+    n = entered.shape[0]
     most = n if rank is None else _checks.integer(NAME, "rank", rank, 1, n)
+    elimination = _Elimination(door, entries, entered, 0 if rank is None else most)
     _eliminate(elimination, most, (tol or 0.0) * elimination.trace, _random.host_generator(seed, NAME))
     result = _answer(elimination, tol)
     if not result.converged:
@@ -223,11 +225,11 @@ def _enter_matrix(K: Any) -> tuple[Door, Entries, Array]:
 class _Elimination:
     """What has been eliminated of K, and the diagonal of the rest, in double precision."""
 
-    def __init__(self, door: Door, entries: Entries, diagonal: Array) -> None:
+    def __init__(self, door: Door, entries: Entries, diagonal: Array, expected: int) -> None:
         self.xp, self.door, self.entries = door.xp, door, entries
         self.diagonal = self.xp.astype(diagonal, self.xp.float64)
         self.roundoff = _arrays.unit_roundoff(self.xp, door.dtype)
-        self.F = self.xp.zeros((diagonal.shape[0], 0), dtype=door.dtype, device=diagonal.device)
+        self.F = self.xp.zeros((diagonal.shape[0], expected), dtype=door.dtype, device=diagonal.device)
         self.pivots = np.zeros(0, dtype=np.int64)
         self.trace = float(self.xp.sum(self.diagonal))
         self.evaluations = 0
@@ -250,8 +252,11 @@ class _Elimination:
         """Entries of what remains of K."""
         entries = self.entries(rows, columns)
         self.evaluations += entries.shape[0] * entries.shape[1]
-        left = self.factor if isinstance(rows, slice) else self.xp.take(self.factor, rows, axis=0)
-        return entries - left @ _arrays.adjoint_of(self.xp, self.xp.take(self.factor, columns, axis=0))
+        left = self.factor if isinstance(rows, slice) else self._rows(rows)
+        return entries - left @ _arrays.adjoint_of(self.xp, self._rows(columns))
+
+    def _rows(self, rows: Array) -> Array:
+        return self.xp.take(self.F, rows, axis=0)[:, : self.size]  # in this order: a part of the columns would be copied first
 
     def propose(self, random: np.random.Generator, count: int) -> np.ndarray:
         """Draw rows with probabilities proportional to the diagonal of what remains, with replacement."""
@@ -342,7 +347,8 @@ def _check_hermitian(H: np.ndarray, roundoff: float) -> None:
 
 
 def _squares(xp: Any, F: Array) -> Array:
-    return xp.astype(xp.abs(F), xp.float64) ** 2
+    F = wide(F)
+    return xp.abs(F) ** 2 if is_complex(F) else F * F
 
 
 def _answer(elimination: _Elimination, tol: float | None) -> RPCholeskyResult:
