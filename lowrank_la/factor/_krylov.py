@@ -176,9 +176,14 @@ def _excess(matrix: Matrix, space: Space, ritz: Ritz, rank: int) -> float:
     Residuals that are rounding errors say nothing.
     """
     values, residuals = ritz.values[:rank], ritz.residuals[:rank]
-    noise = NOISE * (ROUGHNESS if space.rough else matrix.roundoff) * values[0]
+    noise = NOISE * (ROUGHNESS if space.rough else matrix.roundoff) * _cancellation(matrix) * values[0]
     gains = np.where(residuals > noise, residuals**2 / np.maximum(values, TINY), 0.0)
     return float(gains.sum()) / _error(matrix, space, ritz, rank)
+
+
+def _cancellation(matrix: Matrix) -> float:
+    """Norm of what rounding errors come from over the norm of A: above 1 after centring."""
+    return math.sqrt(matrix.squared_scale / matrix.squared_norm) if matrix.squared_norm and matrix.squared_scale else 1.0
 
 
 def _host(T: Array) -> np.ndarray:

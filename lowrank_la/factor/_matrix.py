@@ -372,12 +372,13 @@ class _Centred(Matrix):
     def __init__(self, matrix: Matrix, mean: Array) -> None:
         self.matrix, self.mean = matrix, mean
         self._adopt(matrix.door, matrix.like, matrix.shape)
-        self.dense, self.rough, self.squared_scale = matrix.dense, matrix.rough, matrix.squared_norm
+        self.dense, self.squared_scale = matrix.dense, matrix.squared_norm
         if matrix.squared_norm is not None:
             energy = matrix.squared_norm - self.shape[0] * kernels.energy.squared_norm(mean)
             if energy < matrix.squared_norm / MUCH_CANCELLATION:
                 energy = sum(kernels.energy.squared_norm(block) for _, block in self.blocks())
             self.squared_norm = energy
+            self.rough = matrix.rough if MUCH_CANCELLATION * energy > matrix.squared_norm else None
 
     @property
     def passes(self) -> int:  # type: ignore[override]

@@ -273,6 +273,8 @@ def test_float32_steps_give_the_singular_values_of_float64_wherever_they_run():
             assert result.error <= 1.02 * best[12]
         centred = svd(A + 3, 12, centre=True, rng=0)
         np.testing.assert_allclose(centred.s, svd(A - A.mean(axis=0), 12, rng=0).s, rtol=ratio)
+    far = svd(A + 1e6, 12, centre=True, rng=0)
+    np.testing.assert_allclose(far.s, svd(A - A.mean(axis=0), 12, rng=0).s, rtol=1e-4)
     steep, best = with_values(2200, 500, 10.0 ** -np.arange(500))
     for result in (svd(steep, 6, rng=0), svd(steep, 6, rng=0, n_iter=1)):
         assert np.linalg.norm(steep - result.to_dense()) <= 1.01 * best[6]
