@@ -321,7 +321,7 @@ class Krylov:
 
     def vectors(self, columns: np.ndarray) -> Array:
         """Return Q times host columns (m, k), an (n, k) array."""
-        return self.rows.T @ _like(self.rows, columns)
+        return _times(self.rows, _like(self.rows, columns))
 
     def grown(self, product: Callable[[Array], Array], steps: int) -> Krylov:
         """Add up to `steps` blocks, every one orthogonalized twice against what it is coupled with, once against all before.
@@ -358,7 +358,7 @@ class Krylov:
 
     def refreshed(self, start: Array) -> Krylov:
         """Go on with a fresh start where the space is invariant."""
-        P = _next_block(self.rows, 0, start - self.rows.T @ _adjoint_times(self.rows, start), _longest(start))[0]
+        P = _next_block(self.rows, 0, start - _times(self.rows, _adjoint_times(self.rows, start)), _longest(start))[0]
         return replace(self, P=P, C=np.zeros((P.shape[1], self.T.shape[0]), dtype=self.T.dtype))
 
     def restarted(self, keep: int) -> Krylov:
@@ -380,17 +380,25 @@ def _next_block(rows: Array, coupled: int, W: Array, size: float) -> tuple[Array
     But for rounding errors W is orthogonal to the rows before `coupled`.
     """
     C = _adjoint_times(rows[coupled:, :], W)
-    Q, S = _independent(W - rows[coupled:, :].T @ C, size, rows.shape[1] - rows.shape[0])
+    Q, S = _independent(W - _times(rows[coupled:, :], C), size, rows.shape[1] - rows.shape[0])
     again = _adjoint_times(rows, Q)
-    Q, turn = _orthonormal(Q - rows.T @ again)
+    Q, turn = _orthonormal(Q - _times(rows, again))
     coefficients = _double(again) @ S
     coefficients[coupled:, :] += _double(C)
     return Q, coefficients, turn @ S
 
 
 def _adjoint_times(rows: Array, W: Array) -> Array:
+    """Return Q^H W. OpenBLAS takes a third of the time when the long side comes last in both factors."""
     xp = _arrays.namespace(W)
-    return (xp.conj(rows) if xp.isdtype(W.dtype, "complex floating") else rows) @ W
+    if xp.isdtype(W.dtype, "complex floating"):
+        return xp.conj((xp.conj(W).T @ rows.T).T)
+    return (W.T @ rows.T).T
+
+
+def _times(rows: Array, C: Array) -> Array:
+    """Return Q C, likewise."""
+    return (C.T @ rows).T
 
 
 def _independent(W: Array, size: float, most: int) -> tuple[Array, np.ndarray]:
