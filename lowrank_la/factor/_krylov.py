@@ -19,7 +19,7 @@ from lowrank_la.factor._matrix import Matrix
 from lowrank_la.factor._orth import orthonormal
 
 MOST_STEPS = 30  # without a number of steps from the caller
-EXCESS = 0.02  # of the squared error, the loss to the optimum at which steps end
+EXCESS = 0.02  # of the squared error, or of what is captured, the loss to the optimum at which steps end
 LITTLE_EXCESS = 0.001  # the same where this loss will be certified
 ORDER = 0  # seed of sketches that only condition a block
 GROWTH = 0.5  # of the basis, fresh directions in every step towards a tolerance
@@ -99,7 +99,7 @@ def leading(
     """Find a basis of `width` columns that holds the leading `rank` right singular vectors.
 
     Block Krylov keeps every block, subspace iteration the last one. Without `n_iter`, steps end
-    when the residuals leave at most `target` of the squared error to gain.
+    when the residuals leave at most `target` of the squared error to gain, see `_excess`.
     Returns the basis, the steps, and whether they sufficed.
     """
     space = Space(matrix)
@@ -170,15 +170,16 @@ def _error(matrix: Matrix, space: Space, ritz: Ritz, rank: int) -> float:
 
 
 def _excess(matrix: Matrix, space: Space, ritz: Ritz, rank: int) -> float:
-    """Estimate what the leading Ritz values still lack of their limits, over the squared error.
+    """Estimate what the leading Ritz values still lack of their limits, over the squared error or over themselves, if less.
 
-    To first order a Ritz value grows by its squared residual norm over its distance from the rest.
+    Where they hold little of ||A||, any basis leaves about the same error. To first order a Ritz value grows
+    by its squared residual norm over its distance from the rest.
     Residuals that are rounding errors say nothing.
     """
     values, residuals = ritz.values[:rank], ritz.residuals[:rank]
     noise = NOISE * (ROUGHNESS if space.rough else matrix.roundoff) * _cancellation(matrix) * values[0]
     gains = np.where(residuals > noise, residuals**2 / np.maximum(values, TINY), 0.0)
-    return float(gains.sum()) / _error(matrix, space, ritz, rank)
+    return float(gains.sum()) / min(_error(matrix, space, ritz, rank), max(float(values.sum()), TINY))
 
 
 def _cancellation(matrix: Matrix) -> float:

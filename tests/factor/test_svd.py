@@ -278,3 +278,14 @@ def test_float32_steps_give_the_singular_values_of_float64_wherever_they_run():
     steep, best = with_values(2200, 500, 10.0 ** -np.arange(500))
     for result in (svd(steep, 6, rng=0), svd(steep, 6, rng=0, n_iter=1)):
         assert np.linalg.norm(steep - result.to_dense()) <= 1.01 * best[6]
+
+
+def test_singular_values_that_hold_little_of_the_norm_are_found_all_the_same():
+    rng = np.random.default_rng(3)
+    places = rng.integers(0, 20_000, 200_000), rng.integers(0, 2000, 200_000)
+    A = sp.csr_array((rng.standard_normal(200_000) + 1, places), shape=(20_000, 2000))
+    best = np.linalg.svdvals((A.T @ A).toarray()) ** 0.5
+    result = svd(A, 10, rng=0)
+    assert (best[:10] ** 2).sum() < 0.02 * (best**2).sum()
+    assert result.s[0] > 0.99 * best[0]
+    assert (result.s**2).sum() > 0.93 * (best[:10] ** 2).sum()
