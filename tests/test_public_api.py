@@ -105,7 +105,7 @@ def test_imports_are_light():
 
 
 # On a GPU these run their references, on cuBLAS, CuPy's sort and its elementwise kernels.
-REFERENCE_ON_GPU = {"compress", "energy", "fine_gradient", "sparse_product", "whiten"}
+REFERENCE_ON_GPU = {"compress", "dense", "energy", "fine_gradient", "skinny", "sparse_product", "whiten"}
 
 
 def test_kernel_files_offer_a_reference_and_a_dispatcher():

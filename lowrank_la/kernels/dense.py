@@ -114,6 +114,6 @@ def normals(like: Array, seed: int, stream: int, height: int, cols: Array) -> Ar
     return xp.astype(xp.reshape(values, (-1, cols.shape[0]))[:height, :], _arrays.real_dtype(xp, like.dtype))
 
 
-apply = Kernel(reference, cpu, cuda=reference)
-adjoint = Kernel(adjoint_reference, adjoint_cpu, cuda=adjoint_reference)
-entries = Kernel(entries_reference, entries_cpu, cuda=entries_reference)
+apply = Kernel(reference, cpu)
+adjoint = Kernel(adjoint_reference, adjoint_cpu)
+entries = Kernel(entries_reference, entries_cpu)
