@@ -54,5 +54,5 @@ for panel, (title, (A, k)) in zip(panels, matrices.items(), strict=True):
     for name, curve in points.items():
         panel.loglog(*np.transpose([(seconds, max((error / best) ** 0.5 - 1, 1e-6)) for seconds, error in curve]), "o-", label=name)
     panel.set(title=f"{title}, {A.shape[0]} x {A.shape[1]}, rank {k}", xlabel="seconds", ylabel="error / best error - 1")
-panels[0].legend()
+figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(methods))
 plt.show()
