@@ -241,7 +241,7 @@ def tridiagonal(matrix: Matrix, X: Array, steps: int) -> Tridiagonal:
     for j in range(steps):
         W = matrix.times(X)
         size = max(size, _longest(W))
-        skew = max(skew, float(xp.max(xp.abs(xp.vecdot(before, W, axis=-2) - length))))
+        skew = max(skew, float(xp.max(xp.abs(xp.vecdot(before, W, axis=-2) - length) * length)))  # short steps magnify rounding
         W = W - before * length
         diagonal = xp.vecdot(X, W, axis=-2)
         W = W - X * diagonal
@@ -250,7 +250,7 @@ def tridiagonal(matrix: Matrix, X: Array, steps: int) -> Tridiagonal:
         length = xp.where(goes_on, length, xp.zeros_like(length))
         alpha[j], beta[j] = np.real(_arrays.to_numpy(diagonal)), _arrays.to_numpy(length)
         before, X = X, xp.where(goes_on, W, xp.zeros_like(W)) / xp.where(goes_on, length, xp.ones_like(length))
-    return Tridiagonal(alpha, beta, skew / size if size else 0.0)
+    return Tridiagonal(alpha, beta, skew / size / size if size else 0.0)
 
 
 @dataclass(frozen=True)

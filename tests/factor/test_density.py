@@ -115,6 +115,16 @@ def test_invariant_spaces_and_defined_answers():
     assert three.trace(np.log).value == pytest.approx(20 * np.log(6), rel=0.2)
 
 
+@pytest.mark.parametrize(("n", "rank"), [(12, 3), (300, 2), (300, 6), (300, 40)])
+def test_symmetric_matrices_of_low_rank_are_not_taken_for_asymmetric_ones(n, rank):
+    B = np.random.default_rng(rank).standard_normal((n, rank))
+    A = B @ B.T
+    result = spectral_density(A, probes=30, delta=0.01, rng=0)
+    truth = smoothed(result.grid, np.linalg.eigvalsh(A), result.width)
+    assert np.mean(abs(result.density - truth) <= result.error) > 0.9
+    assert lanczos(A, min(n, 20), reorthogonalize=False).values[0] == pytest.approx(np.linalg.norm(A, 2), rel=1e-3)
+
+
 def test_every_kind_of_input_gives_the_same_answer():
     A = RNG.standard_normal((40, 40))
     A = A + A.T
