@@ -13,6 +13,7 @@ from lowrank_la import _arrays, _checks, _random, kernels
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, Result
 from lowrank_la.factor import _matrix, _methods, _orth, _pivoted, _slices
+from lowrank_la.factor._dense import adjoint
 from lowrank_la.factor._matrix import Matrix
 
 METHODS = ("qr", "strong", "rpcholesky", "leverage", "deim", "osinsky")
@@ -277,7 +278,7 @@ def project(matrix: Matrix, indices: np.ndarray) -> Fit:
     """Find the best coefficients of all columns, in one pass."""
     skeleton = _slices.columns(matrix, indices)
     found = basis(_slices.dense(skeleton))
-    B = _slices.adjoint(matrix.adjoint_times(found.Q))
+    B = adjoint(matrix.adjoint_times(found.Q))
     return Fit(indices, skeleton, _with_identity(found.coefficients(B), indices), kernels.energy.squared_norm(B))
 
 

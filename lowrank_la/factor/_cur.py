@@ -12,6 +12,7 @@ from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, Result
 from lowrank_la.factor import _columns, _matrix, _pivoted, _slices
 from lowrank_la.factor._columns import Basis
+from lowrank_la.factor._dense import adjoint
 from lowrank_la.factor._matrix import Matrix
 
 NAME = "cur"
@@ -173,10 +174,10 @@ def _rows_for(Q: np.ndarray, k: int, method: str, seed: int) -> np.ndarray:
 
 def _projection(matrix: Matrix, left: Basis, R: Array) -> tuple[Array, float]:
     """C^+ A R^+ and the squared norm of what it captures of A."""
-    right = _columns.basis(_slices.adjoint(R))
-    M = _slices.adjoint(matrix.adjoint_times(left.Q)) @ right.Q
-    half = _slices.adjoint(left.coefficients(M))
-    return _slices.adjoint(right.coefficients(half)), kernels.energy.squared_norm(M)
+    right = _columns.basis(adjoint(R))
+    M = adjoint(matrix.adjoint_times(left.Q)) @ right.Q
+    half = adjoint(left.coefficients(M))
+    return adjoint(right.coefficients(half)), kernels.energy.squared_norm(M)
 
 
 def _cross(C: Any, rows: np.ndarray) -> tuple[Array, None]:

@@ -166,9 +166,9 @@ def solve_triangular(R: Array, B: Array) -> Array:
     return _arrays.solve_triangular(R, B) if R.ndim == 2 else _arrays.namespace(R, B).linalg.solve(R, B)
 
 
-def adjoint(x: Array) -> Array:
-    """Return x^H."""
-    return _arrays.adjoint_of(_arrays.namespace(x), x)
+def adjoint(x: Any) -> Any:
+    """Return x^H of a dense or sparse matrix."""
+    return x.conj(copy=False).T if _arrays.is_sparse(x) else _arrays.adjoint_of(_arrays.namespace(x), x)
 
 
 def conj(x: Array) -> Array:

@@ -11,8 +11,9 @@ import numpy as np
 from lowrank_la import _arrays, _checks, _random
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, ConvergenceWarning, Result
-from lowrank_la.factor import _columns, _matrix, _pivoted, _slices
+from lowrank_la.factor import _columns, _matrix, _pivoted
 from lowrank_la.factor._columns import Fit, Picture
+from lowrank_la.factor._dense import adjoint
 from lowrank_la.factor._matrix import Matrix
 
 NAME = "interpolative"
@@ -228,7 +229,7 @@ def _answer(
     matrix: Matrix, fit: Fit, axis: str, error: float, method: str, converged: bool, proof: Certificate | None
 ) -> InterpolativeResult:
     leave = matrix.door.leave
-    X, skeleton = (fit.X, fit.skeleton) if axis == "columns" else (_slices.adjoint(fit.X), _slices.adjoint(fit.skeleton))
+    X, skeleton = (fit.X, fit.skeleton) if axis == "columns" else (adjoint(fit.X), adjoint(fit.skeleton))
     return InterpolativeResult(
         _columns.leave_indices(matrix, fit.indices),
         leave(X),

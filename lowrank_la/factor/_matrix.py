@@ -16,7 +16,7 @@ import numpy as np
 
 from lowrank_la import _arrays, _checks, kernels
 from lowrank_la._arrays import Array, Door, Namespace
-from lowrank_la.factor._dense import wide
+from lowrank_la.factor._dense import adjoint, wide
 from lowrank_la.sketching import SparseSign
 
 MANY_ENTRIES = 1 << 20  # of A, from which it pays to be rough
@@ -103,7 +103,7 @@ class Matrix(ABC):
         """Return S A for a sparse-sign matrix S of so many rows."""
         S = _signs(height, self.shape[0], seed)
         columns = S.adjoint(self.xp.eye(S.shape[0], dtype=self.dtype, device=self.like.device))
-        return _adjoint(self.adjoint_times(columns[:, :height]))
+        return adjoint(self.adjoint_times(columns[:, :height]))
 
     @property
     def entries(self) -> Array:
@@ -138,7 +138,7 @@ class _Dense(Matrix):
 
     def adjoint_times(self, Y: Array) -> Array:
         self.passes += 1
-        return _adjoint(_adjoint(Y) @ self.A)
+        return adjoint(adjoint(Y) @ self.A)
 
     def gram_times(self, X: Array) -> Array:
         self.passes += 1
@@ -151,12 +151,12 @@ class _Dense(Matrix):
 
     def adjoint_gram_times(self, Y: Array) -> Array:
         self.passes += 1
-        return kernels.skinny.gram(_adjoint(self.A), Y)[0]
+        return kernels.skinny.gram(adjoint(self.A), Y)[0]
 
     def wide_adjoint_times(self, Y: Array) -> Array:
         if Y.dtype == self.dtype:
             return self.adjoint_times(Y)
-        return _total(_adjoint(wide(block)) @ Y[offset : offset + block.shape[0], :] for offset, block in self.blocks())
+        return _total(adjoint(wide(block)) @ Y[offset : offset + block.shape[0], :] for offset, block in self.blocks())
 
     def sketch(self, height: int, seed: int) -> Array:
         self.passes += 1
@@ -303,16 +303,16 @@ class _Blocks(Matrix):
         return self.xp.concat([block @ X for _, block in self.blocks()], axis=0)
 
     def adjoint_times(self, Y: Array) -> Array:
-        return _total(_adjoint(block) @ Y[offset : offset + block.shape[0], :] for offset, block in self.blocks())
+        return _total(adjoint(block) @ Y[offset : offset + block.shape[0], :] for offset, block in self.blocks())
 
     def wide_times(self, X: Array) -> Array:
         return self.xp.concat([_wide_block(block) @ X for _, block in self.blocks()], axis=0)
 
     def wide_adjoint_times(self, Y: Array) -> Array:
-        return _total(_adjoint(_wide_block(block)) @ Y[offset : offset + block.shape[0], :] for offset, block in self.blocks())
+        return _total(adjoint(_wide_block(block)) @ Y[offset : offset + block.shape[0], :] for offset, block in self.blocks())
 
     def gram_times(self, X: Array) -> Array:
-        return _total(_adjoint(block) @ (block @ X) for _, block in self.blocks())
+        return _total(adjoint(block) @ (block @ X) for _, block in self.blocks())
 
     def centred_gram_times(self, X: Array, row: Array) -> tuple[Array, Array]:
         """A^H W and the column sums of W for W = A X - 1 row, in one pass."""
@@ -360,7 +360,7 @@ class _Adjoint(Matrix):
 
     @property
     def entries(self) -> Array:
-        return _adjoint(self.matrix.entries)
+        return adjoint(self.matrix.entries)
 
     def blocks(self) -> Iterator[tuple[int, Array]]:
         return _arrays.row_blocks(self.entries)
@@ -410,7 +410,7 @@ class _Centred(Matrix):
         return super().gram_times(X)
 
     def _centre(self, Z: Array, sums: Array) -> Array:
-        return Z - _adjoint(self._mean_beside(Z)[None, :]) * sums[None, :]
+        return Z - adjoint(self._mean_beside(Z)[None, :]) * sums[None, :]
 
     def _row(self, X: Array) -> Array:
         return (self._mean_beside(X)[None, :] @ X)[0, :]
@@ -482,14 +482,10 @@ def _wide_block(block: Any) -> Any:
     return wide(block)
 
 
-def _adjoint(block: Any) -> Any:
-    return block.conj().T if _arrays.is_sparse(block) else _arrays.adjoint_of(_arrays.namespace(block), block)
-
-
 def _with_sums(block: Any, W: Array) -> Array:
     """A^H W with a last row of the column sums of W."""
     xp = _arrays.namespace(W)
-    return xp.concat([_adjoint(block) @ W, xp.sum(W, axis=0)[None, :]], axis=0)
+    return xp.concat([adjoint(block) @ W, xp.sum(W, axis=0)[None, :]], axis=0)
 
 
 def _finite_energy(function: str, name: str, x: Array) -> float:

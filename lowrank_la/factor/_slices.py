@@ -12,7 +12,7 @@ from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate
 from lowrank_la.factor import _probes
 from lowrank_la.factor._certificate import FAILURE, PROBES, least_share
-from lowrank_la.factor._dense import U, is_complex, wide
+from lowrank_la.factor._dense import U, adjoint, is_complex, wide
 from lowrank_la.factor._matrix import Matrix, _Adjoint, _Blocks, _Dense, _Operator, _Sparse
 
 SMALL_ENOUGH = 1 << 24  # entries of a sparse matrix up to which a residual is formed, in dense blocks
@@ -63,11 +63,6 @@ def whole(matrix: Matrix) -> Array:
         xp = matrix.xp
         return matrix.times(xp.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.like.device))
     return matrix.xp.concat([dense(block) for _, block in matrix.blocks()])
-
-
-def adjoint(A: Any) -> Any:
-    """A^H of a dense or sparse matrix."""
-    return A.conj(copy=False).T if _arrays.is_sparse(A) else _arrays.adjoint_of(_arrays.namespace(A), A)
 
 
 def certified_error(matrix: Matrix, L: Array, R: Array, seed: int) -> tuple[float, Certificate]:
