@@ -24,6 +24,7 @@ FAILURE = 0.01  # chance that a bound from random probes does not hold
 PROBES = 10
 LANCZOS_STEPS = 12
 ROUNDED = 4  # roundoff units for U, s and V as they leave
+SOME = 0.05  # of a squared norm, what rounding errors may add if that saves a pass
 LITTLE = 0.01  # of a bound, what rounding errors may add before the residual is formed
 
 
@@ -60,7 +61,7 @@ def certify(matrix: Matrix, factors: Factors, kind: str | bool, projected: bool,
     error, certificate = frobenius(matrix, factors, projected, seed)
     if kind == "error":
         return Verdict(error, certificate)
-    beyond = spectral(matrix, factors, seed)
+    beyond = spectral(matrix, factors, projected, seed)
     if kind == "spectral":
         return Verdict(error, beyond)
     limits = Limits(matrix, factors, beyond.bound)
@@ -145,15 +146,35 @@ def _low_rank(matrix: Matrix, U: Array, s: Array, V: Array, X: Array) -> Array:
     return (U * s) @ (adjoint(V) @ X)
 
 
-def spectral(matrix: Matrix, factors: Factors, seed: int) -> Certificate:
-    """Bound the spectral norm of the error by block Lanczos from a random start."""
+def spectral(matrix: Matrix, factors: Factors, projected: bool, seed: int) -> Certificate:
+    """Bound the spectral norm of the error by block Lanczos from a random start.
+
+    Where U diag(s) is A V, the error times its adjoint is (I - V V^H) A^H A (I - V V^H), which one pass multiplies with. Its
+    rounding errors are those of A^H A, so that errors far below A are multiplied in two passes.
+    """
+    size, noise = float(factors.s[0]), 10 * math.sqrt(max(matrix.shape)) * matrix.roundoff
+    once = projected and noise * size**2 <= SOME * _least_square(matrix, factors)
+    V = matrix.xp.astype(factors.V, matrix.dtype, copy=False)
+
+    def outside(X: Array) -> Array:
+        return X - V @ (adjoint(V) @ X)
 
     def product(X: Array) -> Array:
+        if once:
+            return outside(matrix.gram_times(outside(X)))
         return deflated_adjoint(matrix, factors, deflated(matrix, factors, X))
 
     _, bound = largest_eigenvalue_bound(product, matrix.like, matrix.shape[1], LANCZOS_STEPS, FAILURE, seed=seed, purpose="spectral error")
-    rounding = 10 * math.sqrt(max(matrix.shape)) * matrix.roundoff * float(factors.s[0])
-    return Certificate(SPECTRAL, math.sqrt(bound) + rounding, 1 - FAILURE, "block Lanczos")
+    bound = math.sqrt(bound + noise * size**2) if once else math.sqrt(bound) + noise * size
+    return Certificate(SPECTRAL, bound, 1 - FAILURE, "block Lanczos")
+
+
+def _least_square(matrix: Matrix, factors: Factors) -> float:
+    """Square of what the spectral norm of the error is at least: the mean of what its squared singular values can be."""
+    if matrix.squared_norm is None:
+        return 0.0
+    s = host(factors.s)
+    return max(matrix.squared_norm - float(s @ s) - _lost(matrix, s.size), 0.0) / max(min(matrix.shape) - s.size, 1)
 
 
 class Limits:

@@ -20,7 +20,7 @@ from lowrank_la.factor._orth import orthonormal
 
 MOST_STEPS = 30  # without a number of steps from the caller
 EXCESS = 0.02  # of the squared error, or of what is captured, the loss to the optimum at which steps end
-LITTLE_EXCESS = 0.001  # the same where this loss will be certified
+LESS_EXCESS: dict[str | bool, float] = {"excess": 0.01, "values": 0.001}  # the same where this loss will be certified
 ORDER = 0  # seed of sketches that only condition a block
 GROWTH = 0.5  # of the basis, fresh directions in every step towards a tolerance
 ROUGHNESS = 4 * 2.0**-24  # of products in float32

@@ -88,7 +88,7 @@ def solve(matrix: Matrix, plan: Plan, method: str) -> Outcome:
     if plan.tol is not None and (plan.rank is None or plan.norm == "spectral" or matrix.squared_norm is None):
         return _within(matrix, plan, method)
     width = plan.width(matrix)
-    target = _krylov.LITTLE_EXCESS if plan.certificate in ("excess", "values") else _krylov.EXCESS
+    target = _krylov.LESS_EXCESS.get(plan.certificate, _krylov.EXCESS)
     found = _krylov.leading(matrix, plan.rank or width, width, plan.n_iter, krylov=method == "krylov", seed=plan.seed, target=target)
     V, steps, settled = found
     return _projected(matrix, V, plan, method, steps, settled)
@@ -116,7 +116,7 @@ def _within(matrix: Matrix, plan: Plan, method: str) -> Outcome:
         rank = min(rank, most)
         outcome = solve(matrix, replace(plan, rank=rank, tol=None), method)
         steps += outcome.steps
-        factors, reached = _cut_by_certificate(matrix, outcome.factors, plan)
+        factors, reached = _cut_by_certificate(matrix, outcome.factors, outcome.projected, plan)
         if reached or rank == most:
             return replace(outcome, factors=factors, steps=steps, converged=reached)
         rank *= 2
@@ -125,10 +125,11 @@ def _within(matrix: Matrix, plan: Plan, method: str) -> Outcome:
 def _projected(matrix: Matrix, V: Array, plan: Plan, method: str, steps: int, converged: bool) -> Outcome:
     """Take the singular value decomposition of A V V^H, for a basis V in double precision."""
     scale = _krylov.power_of_two(matrix)
-    Q, R = _orth.orthonormal(matrix.wide_times(V) * scale, plan.seed)
+    X, M, R = _orth.nearly(matrix.wide_times(V * scale), plan.seed)
     U, s, Wh = matrix.xp.linalg.svd(R, full_matrices=False)
     k = min(plan.rank or V.shape[1], V.shape[1])
-    factors, reached = _cut(matrix, Factors(Q @ U[:, :k], s[:k] / scale, V @ adjoint(Wh[:k, :])), plan)
+    U = U[:, :k] if M is None else M @ U[:, :k]
+    factors, reached = _cut(matrix, Factors(X @ U, s[:k] / scale, V @ adjoint(Wh[:k, :])), plan)
     return Outcome(factors, method, steps, converged and reached, projected=True)
 
 
@@ -148,12 +149,12 @@ def _cut(matrix: Matrix, factors: Factors, plan: Plan) -> tuple[Factors, bool]:
     return (factors.first(int(np.argmax(enough)) + 1), True) if enough.any() else (factors.first(k), False)
 
 
-def _cut_by_certificate(matrix: Matrix, factors: Factors, plan: Plan) -> tuple[Factors, bool]:
+def _cut_by_certificate(matrix: Matrix, factors: Factors, projected: bool, plan: Plan) -> tuple[Factors, bool]:
     """Keep as few triplets as the certified error of all of them allows."""
     tol: float = plan.tol  # type: ignore[assignment]
     s = host(factors.s)
     if plan.norm == "spectral":
-        left, size = spectral(matrix, factors, plan.seed).bound, float(s[0])
+        left, size = spectral(matrix, factors, projected, plan.seed).bound, float(s[0])
         errors = np.hypot(np.r_[s[1:], 0.0], left)
     else:
         left = frobenius(matrix, factors, True, plan.seed)[1].bound

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from lowrank_la import _arrays, _checks, _random
+import math
+
+from lowrank_la import _arrays, _checks, _random, kernels
 from lowrank_la._arrays import Array
-from lowrank_la.factor._dense import adjoint
+from lowrank_la.factor._dense import adjoint, host, wide
 from lowrank_la.sketching import SparseSign
 
 TALL = 16  # rows per column from which a sketch pays
 MANY_ENTRIES = 1 << 18  # of Y, likewise
 TALLEST_CONDITION = 0.1  # over roundoff: beyond it the sketch no longer conditions what it should
+EASY = 100  # condition, apart from lengths of columns, up to which an explicit inverse costs no digits that matter
 SKETCH_ROWS = 3  # per column: whitened columns have a condition of about 4
 
 
@@ -79,20 +82,41 @@ def orth(Y: Array, *, rng: _random.RNG = None) -> Array:
 
 def orthonormal(Y: Array, seed: int) -> tuple[Array, Array]:
     """Factor Y = Q R with min(n, m) orthonormal columns of Q, also where Y is rank deficient; R is triangular."""
+    X, M, R = nearly(Y, seed)
+    return (X if M is None else X @ M), R
+
+
+def nearly(Y: Array, seed: int) -> tuple[Array, Array | None, Array]:
+    """Factor Y = X M R as `orthonormal` does, but leave Q = X M to be formed; M = None is the identity, and X is Y where that will do."""
     xp, (n, m) = _arrays.namespace(Y), Y.shape
-    if n < TALL * m or n * m < MANY_ENTRIES:
-        return tuple(xp.linalg.qr(Y, mode="reduced"))  # type: ignore[return-value]
-    R = _arrays.triangular_factor(SparseSign(max(SKETCH_ROWS * m, 16), n, rng=seed).apply(Y))
-    if not _well_conditioned(R):
-        return tuple(xp.linalg.qr(Y, mode="reduced"))  # type: ignore[return-value]
-    Q = adjoint(_arrays.solve_triangular(R, adjoint(Y), adjoint=True))
-    C = adjoint(xp.linalg.cholesky(adjoint(Q) @ Q))
-    eye = xp.eye(m, dtype=Y.dtype, device=Y.device)
-    return Q @ _arrays.solve_triangular(C, eye), C @ R
+    if n >= TALL * m and n * m >= MANY_ENTRIES:
+        R = _arrays.triangular_factor(SparseSign(max(SKETCH_ROWS * m, 16), n, rng=seed).apply(Y))
+        lengths = xp.linalg.vector_norm(R, axis=0)
+        if _condition(R) * _arrays.unit_roundoff(xp, R.dtype) < TALLEST_CONDITION:
+            return (Y, *_whitened(Y, R, lengths)) if _condition(R / lengths) < EASY else _twice(Y, R)
+    Q, R = xp.linalg.qr(Y, mode="reduced")
+    return Q, None, R
 
 
-def _well_conditioned(R: Array) -> bool:
-    """Say whether columns with the triangular factor R, or close to it, whiten safely."""
-    xp = _arrays.namespace(R)
-    s = xp.linalg.svdvals(R)
-    return bool(s[-1] * TALLEST_CONDITION > s[0] * _arrays.unit_roundoff(xp, R.dtype))
+def _whitened(Y: Array, R: Array, lengths: Array) -> tuple[Array, Array]:
+    """Find M and R from the Gram matrix of Y R^-1, which is never stored: columns that only differ in length bear an explicit inverse."""
+    xp = _arrays.namespace(Y)
+    eye = xp.eye(R.shape[0], dtype=R.dtype, device=R.device)
+    R_inv = _arrays.solve_triangular(R / lengths, eye) / lengths[:, None]
+    G = kernels.whiten.gram(Y, R_inv, Y[:, :0], None, False)[0]
+    C = adjoint(xp.linalg.cholesky(G))
+    M = wide(R_inv) @ _arrays.solve_triangular(C, wide(eye))
+    return xp.astype(M, Y.dtype), xp.astype(C @ wide(R), Y.dtype)
+
+
+def _twice(Y: Array, R: Array) -> tuple[Array, Array, Array]:
+    """Whiten by R row by row, which bears any condition, and then by Cholesky's factor."""
+    xp = _arrays.namespace(Y)
+    X = adjoint(_arrays.solve_triangular(R, adjoint(Y), adjoint=True))
+    C = adjoint(xp.linalg.cholesky(adjoint(X) @ X))
+    return X, _arrays.solve_triangular(C, xp.eye(R.shape[0], dtype=Y.dtype, device=Y.device)), C @ R
+
+
+def _condition(R: Array) -> float:
+    s = host(_arrays.namespace(R).linalg.svdvals(R))
+    return float(s[0] / s[-1]) if s[-1] > 0 else math.inf

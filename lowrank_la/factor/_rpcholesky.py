@@ -309,8 +309,9 @@ def _eliminate(elimination: _Elimination, most: int, goal: float, random: np.ran
         proposals = elimination.propose(random, count)
         place = _arrays.from_numpy(proposals, elimination.F)
         H = _arrays.to_numpy(elimination.block(place, place))
-        _check_hermitian(H, elimination.roundoff)
-        weights, noise = (_arrays.to_numpy(elimination.xp.take(x, place, axis=0)) for x in (elimination.rest, elimination.noise))
+        parts = elimination.rest, elimination.noise, elimination.diagonal
+        weights, noise, diagonal = (_arrays.to_numpy(elimination.xp.take(x, place, axis=0)) for x in parts)
+        _check_hermitian(H, math.sqrt(elimination.roundoff) * float(diagonal.max()))
         accepted, L = _accept(H, np.maximum(random.random(count) * weights, noise), most - elimination.size)
         if accepted.size:
             elimination.add(proposals[accepted], L)
@@ -333,8 +334,10 @@ def _accept(H: np.ndarray, hurdles: np.ndarray, most: int) -> tuple[np.ndarray, 
     return chosen, np.tril(H[np.ix_(chosen, chosen)])
 
 
-def _check_hermitian(H: np.ndarray, roundoff: float) -> None:
+def _check_hermitian(H: np.ndarray, tolerance: float) -> None:
     """Compare the entries at hand with those across the diagonal.
+
+    The tolerance is of the scale of K: what is left of K carries the rounding errors of what was subtracted.
 
     Raises
     ------
@@ -342,7 +345,7 @@ def _check_hermitian(H: np.ndarray, roundoff: float) -> None:
         They differ by more than rounding errors of a kernel function.
     """
     difference = float(np.abs(H - H.conj().T).max())
-    if difference > math.sqrt(roundoff) * float(np.abs(H).max()):
+    if difference > tolerance:
         raise ValueError(f"{NAME}: K must be Hermitian; entries differ by {difference:.3g} from those across the diagonal")
 
 

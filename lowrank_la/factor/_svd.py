@@ -10,7 +10,7 @@ from lowrank_la._result import ConvergenceWarning
 from lowrank_la.factor import _batch, _krylov, _matrix
 from lowrank_la.factor._methods import NAME, Plan, certified
 from lowrank_la.factor._result import SVDResult
-from lowrank_la.factor._signs import signed
+from lowrank_la.factor._signs import turns
 
 METHODS = ("auto", "exact", "gram", "subspace", "krylov")
 NORMS = ("fro", "spectral")
@@ -149,7 +149,9 @@ def svd(
     if not outcome.converged:
         warnings.warn(f"{NAME}: {_complaint(plan)}", ConvergenceWarning, stacklevel=2)
     leave, factors = matrix.door.leave, outcome.factors
-    U, V = signed(factors.U, factors.V)
+    U, V, back = factors.U, factors.V, turns(factors.U)
+    U *= back  # in place: fresh memory for a tall U costs more than the product
+    V *= back
     return SVDResult(
         U=leave(U),
         s=leave(factors.s),
