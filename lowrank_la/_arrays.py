@@ -82,11 +82,14 @@ class Door:
         Floating dtype to work in: that of the input, float32 for half precision.
     leave : callable
         Turns an array from inside into one of the caller's kind.
+    leave_wide : callable
+        The same for figures that keep the dtype they have, such as float64 sums over rows.
     """
 
     xp: Namespace
     dtype: Any
     leave: Callable[[Array], Array]
+    leave_wide: Callable[[Array], Array]
 
     @property
     def real_dtype(self) -> Any:
@@ -118,7 +121,7 @@ def enter(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
     xp = compat.array_namespace(*[x for x in inside.values() if not is_sparse(x)] or map(_stored, inside.values()))
     dtype = _working_dtype(xp, out_dtype)
     inside = {name: _cast(xp, x, dtype) for name, x in inside.items()}
-    door = Door(xp, dtype, functools.partial(_step_out, outside, out_dtype))
+    door = Door(xp, dtype, functools.partial(_step_out, outside, out_dtype), functools.partial(_hand_out, outside))
     return door, [inside.get(name) for name in arrays]
 
 
@@ -173,13 +176,18 @@ def _step_in(function: str, name: str, x: Array) -> Array:
 
 def _step_out(outside: Namespace, dtype: Any, x: Array) -> Array:
     """Hand an array to the caller; floating values return to the caller's dtype."""
-    if compat.is_torch_namespace(outside):
-        x = outside.from_numpy(x) if isinstance(x, np.ndarray) else outside.from_dlpack(x)
+    x = _hand_out(outside, x)
     if not outside.isdtype(x.dtype, ("real floating", "complex floating")):
         return x
     if outside.isdtype(x.dtype, "real floating") and outside.isdtype(dtype, "complex floating"):
         dtype = real_dtype(outside, dtype)
     return outside.astype(x, dtype, copy=False)
+
+
+def _hand_out(outside: Namespace, x: Array) -> Array:
+    if compat.is_torch_namespace(outside):
+        return outside.from_numpy(x) if isinstance(x, np.ndarray) else outside.from_dlpack(x)
+    return x
 
 
 def _floating(xp: Namespace, dtype: Any) -> Any:
@@ -257,6 +265,11 @@ def adjoint_of(xp: Namespace, A: Array) -> Array:
     """Return A^H; for real A, a view of the transpose."""
     transpose = xp.matrix_transpose(A)
     return xp.conj(transpose) if xp.isdtype(A.dtype, "complex floating") else transpose
+
+
+def along_memory(A: Array) -> Array:
+    """Return A or its transpose, whichever has contiguous rows: for sums over all entries, which would copy the other one."""
+    return A.T if isinstance(A, np.ndarray) and A.flags.f_contiguous else A
 
 
 def row_blocks(A: Array, height: int | None = None) -> Iterator[tuple[int, Array]]:

@@ -134,7 +134,7 @@ def error(problem: Problem, answer: Any) -> Mapping[str, float]:
         return {**error(problem, (answer.U, answer.s, answer.V.conj().T)), "passes": answer.passes, **figures}
     U, s, Vh = answer
     if problem.least is None:
-        return {"error / ||A||": _sparse_error(problem, U * s, Vh) / problem.norm, "captured share": float(s @ s) / problem.norm**2}
+        return {"relative error": _sparse_error(problem, U * s, Vh) / problem.norm, "captured share": float(s @ s) / problem.norm**2}
     return {"error / least": _dense_error(problem.A, U * s, Vh) / problem.least}
 
 

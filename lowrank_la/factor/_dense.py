@@ -211,7 +211,7 @@ def squares(x: Array) -> np.ndarray:
     """
     xp, large = _arrays.namespace(x), math.prod(x.shape[-2:]) > SMALL
     if x.ndim == 2 and x.dtype in (xp.float64, xp.complex128):
-        return np.asarray(float(xp.linalg.vector_norm(x)) ** 2)
+        return np.asarray(float(xp.linalg.vector_norm(_arrays.along_memory(x))) ** 2)
     if large:
         energy = kernels.energy.squared_norm
         return np.asarray(energy(x) if x.ndim == 2 else [energy(x[i, ...]) for i in range(x.shape[0])])

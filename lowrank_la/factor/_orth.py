@@ -10,8 +10,10 @@ from lowrank_la.factor._dense import adjoint, host, wide
 from lowrank_la.sketching import SparseSign
 
 TALL = 16  # rows per column from which a sketch pays
+LEAST = 1e-12  # largest entry, as its inverse, without which a matrix is scaled: squares of float32 must neither overflow nor underflow
 MANY_ENTRIES = 1 << 18  # of Y, likewise
 TALLEST_CONDITION = 0.1  # over roundoff: beyond it the sketch no longer conditions what it should
+BLOCK = 4096  # rows that meet two triangles while they are in the cache
 EASY = 100  # condition, apart from lengths of columns, up to which an explicit inverse costs no digits that matter
 SKETCH_ROWS = 3  # per column: whitened columns have a condition of about 4
 
@@ -71,13 +73,18 @@ def orth(Y: Array, *, rng: _random.RNG = None) -> Array:
     _checks.not_empty("orth", "Y", Y)
     _checks.finite("orth", "Y", Y)
     xp = door.xp
-    largest = xp.max(xp.abs(Y))
-    Q, R = orthonormal(Y / xp.where(largest > 0, largest, xp.ones_like(largest)), seed)
+    largest = _largest(Y)
+    Q, R = orthonormal(Y if not largest or LEAST < largest < 1 / LEAST else Y / largest, seed)
     s = _arrays.to_numpy(xp.linalg.svdvals(R))
     rank = int((s > max(Y.shape) * _arrays.unit_roundoff(xp, Y.dtype) * s[0]).sum())
     if rank < R.shape[1]:
         Q = Q @ xp.linalg.svd(R, full_matrices=False)[0][:, :rank]
     return door.leave(Q)
+
+
+def _largest(Y: Array) -> float:
+    xp = _arrays.namespace(Y)
+    return max(float(xp.max(xp.abs(block))) for _, block in _arrays.row_blocks(Y))
 
 
 def orthonormal(Y: Array, seed: int) -> tuple[Array, Array]:
@@ -93,7 +100,10 @@ def nearly(Y: Array, seed: int) -> tuple[Array, Array | None, Array]:
         R = _arrays.triangular_factor(SparseSign(max(SKETCH_ROWS * m, 16), n, rng=seed).apply(Y))
         lengths = xp.linalg.vector_norm(R, axis=0)
         if _condition(R) * _arrays.unit_roundoff(xp, R.dtype) < TALLEST_CONDITION:
-            return (Y, *_whitened(Y, R, lengths)) if _condition(R / lengths) < EASY else _twice(Y, R)
+            if _condition(R / lengths) < EASY:
+                return Y, *_whitened(Y, R, lengths)
+            Q, R = _twice(Y, R)
+            return Q, None, R
     Q, R = xp.linalg.qr(Y, mode="reduced")
     return Q, None, R
 
@@ -109,12 +119,19 @@ def _whitened(Y: Array, R: Array, lengths: Array) -> tuple[Array, Array]:
     return xp.astype(M, Y.dtype), xp.astype(C @ wide(R), Y.dtype)
 
 
-def _twice(Y: Array, R: Array) -> tuple[Array, Array, Array]:
-    """Whiten by R row by row, which bears any condition, and then by Cholesky's factor."""
+def _twice(Y: Array, R: Array) -> tuple[Array, Array]:
+    """Whiten by R row by row, which bears any condition, and then by Cholesky's factor; block by block, in the memory of the answer."""
     xp = _arrays.namespace(Y)
-    X = adjoint(_arrays.solve_triangular(R, adjoint(Y), adjoint=True))
-    C = adjoint(xp.linalg.cholesky(adjoint(X) @ X))
-    return X, _arrays.solve_triangular(C, xp.eye(R.shape[0], dtype=Y.dtype, device=Y.device)), C @ R
+    X, G = xp.empty_like(Y), xp.zeros((Y.shape[1], Y.shape[1]), dtype=Y.dtype, device=Y.device)
+    for offset, block in _arrays.row_blocks(Y, BLOCK):
+        white = adjoint(_arrays.solve_triangular(R, adjoint(block), adjoint=True))
+        X[offset : offset + BLOCK, :] = white
+        G += adjoint(white) @ white
+    C = adjoint(xp.linalg.cholesky(G))
+    C_inv = _arrays.solve_triangular(C, xp.eye(R.shape[0], dtype=Y.dtype, device=Y.device))
+    for offset, block in _arrays.row_blocks(X, BLOCK):
+        X[offset : offset + BLOCK, :] = block @ C_inv
+    return X, C @ R
 
 
 def _condition(R: Array) -> float:
