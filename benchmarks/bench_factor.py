@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from benchmarks.compare import spectra, weights
 from benchmarks.compare.factor import sparse, with_spectrum
 from lowrank_la.factor import column_subset, cur, interpolative, rpcholesky, svd
 
+COMPARED = {task.name: task for task in spectra.TASKS + weights.TASKS}
 DECAYS = {"slow": lambda i: i**-0.5, "fast": lambda i: 0.9**i}
 
 
@@ -96,3 +98,21 @@ class Kernel:
 
     def track_trace_left(self, points, rank):
         return self.time_rpcholesky(points, rank).relative_error
+
+
+class Compared:
+    """Our side of the comparisons of what works from products, and of dense matrices with weights."""
+
+    params = (("small", "full"), tuple(COMPARED))
+    param_names = ("size", "task")
+    timeout = 300
+
+    def setup(self, size, task):
+        self.problem, self.ours = COMPARED[task].setup(size), next(iter(COMPARED[task].contenders.values()))
+        self.ours(self.problem)
+
+    def time_ours(self, size, task):
+        self.ours(self.problem)
+
+    def peakmem_ours(self, size, task):
+        self.ours(self.problem)
