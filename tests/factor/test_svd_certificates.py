@@ -66,6 +66,20 @@ def test_spectral_errors_are_bounded_as_often_as_stated():
     assert np.median(loose) < 1.05
 
 
+@pytest.mark.parametrize(
+    ("tail", "dtype", "passes"), [(0.1, np.float64, 12), (1e-9, np.float64, 24), (0.1, np.float32, 12), (1e-3, np.float32, 24)]
+)
+def test_spectral_errors_take_one_pass_a_step_unless_they_drown_in_the_square_of_the_matrix(tail, dtype, passes):
+    s = np.r_[np.ones(5), tail * np.arange(1.0, 296) ** -0.3]
+    A = ((basis(RNG, 400, 300) * s) @ basis(RNG, 300, 300).T).astype(dtype)
+    options = {"method": "krylov", "n_iter": 1, "rng": 0}
+    result = svd(A, 5, certificate="spectral", **options)
+    U, s, V = (x.astype(float) for x in (result.U, result.s, result.V))
+    error = np.linalg.norm(A - (U * s) @ V.T, 2)
+    assert result.passes == svd(A, 5, **options).passes + passes
+    assert error <= result.certificate.bound <= 1.1 * error
+
+
 def test_probed_errors_of_operators_are_bounded_as_often_as_stated():
     misses = 0
     for i in range(PROBLEMS):
