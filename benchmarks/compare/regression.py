@@ -12,7 +12,8 @@ import numpy as np
 
 from benchmarks.compare import Task
 from lowrank_la import sketch_lstsq
-from lowrank_la.regression import _bounds, _entry, _precondition
+from lowrank_la.factor import _precondition
+from lowrank_la.regression import _bounds, _entry
 from lowrank_la.sketching import SparseSign
 
 

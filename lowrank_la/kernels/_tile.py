@@ -140,6 +140,39 @@ def inner(rows: int = ROWS, lanes: int | None = None) -> Callable[..., None]:
     return dots
 
 
+def squares(rows: int = ROWS, vectors: int = VECTORS) -> Callable[..., None]:
+    """Build `norms(K, q, iq, si, sk, c, ic)`, squared norms of a few rows of panels.
+
+    The intrinsic stores in c[ic + i], for 0 <= i < rows, the sum over k < K and 0 <= v < vectors * lanes
+    of q[iq + i * si + k * sk + v]^2, in the dtype of c.
+    """
+
+    @intrinsic
+    def norms(typingctx, K, q, iq, si, sk, c, ic):  # type: ignore[no-untyped-def]
+        wide = lanes_of(str(c.dtype))
+        signature = types.void(types.intp, q, *[types.intp] * 3, c, types.intp)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            K, _, iq, si, sk, _, ic = values
+            Q, C = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 5))
+
+            def step(k, sums):  # type: ignore[no-untyped-def]
+                corner = builder.add(iq, builder.mul(k, sk))
+                for v in range(vectors):
+                    parts = [Q.load(builder.add(corner, strided(builder, si, i, v * wide)), C.vector) for i in range(rows)]
+                    sums = [multiply_add(builder, part, part, total) for part, total in zip(parts, sums, strict=True)]
+                return sums
+
+            sums = loop(builder, K, [ir.Constant(C.vector, None)] * rows, step)
+            for i, total in enumerate(sums):
+                C.put(_halves(builder, total, wide), builder.add(ic, integer(i)))
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return norms
+
+
 def gather(vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., None]:
     """Build `add(K, a, ia, sa, order, weight, io, c, ic)`, a weighted sum of chosen rows of a.
 
@@ -480,6 +513,15 @@ def _tree(builder: ir.IRBuilder, vector: ir.Value, lanes: int) -> ir.Value:
         half = len(parts) // 2
         parts = [builder.fadd(parts[v], parts[v + half]) for v in range(half)]
     return parts[0]
+
+
+def _halves(builder: ir.IRBuilder, vector: ir.Value, lanes: int) -> ir.Value:
+    """Add the lanes of a vector, one half to the other, in registers."""
+    while lanes > 1:
+        lanes //= 2
+        low, high = (ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(at, at + lanes))) for at in (0, lanes))
+        vector = builder.fadd(*(builder.shuffle_vector(vector, vector, half) for half in (low, high)))
+    return builder.extract_element(vector, integer(0, 32))
 
 
 def loop(

@@ -14,20 +14,12 @@ from numba import njit, prange
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
-from lowrank_la.kernels import _rows, _tile
+from lowrank_la.kernels import _rows, _tile, _whitening
 from lowrank_la.kernels._engine import Kernel
+from lowrank_la.kernels._whitening import ROWS, TILE, WIDTH
 
-TILE = 128  # rows of a tile: two panels of Q fit the first-level cache
-DEPTH = 128  # terms of a triangular product between visits of Q: so much of a panel of R^-1 stays there, too
-ROWS = _tile.ROWS
-WIDTH = _tile.VECTORS * _tile.lanes_of(np.float64)  # columns of a panel
 WIDTH32 = _tile.VECTORS * _tile.lanes_of(np.float32)
-AHEAD = 256  # columns up to which the next tile finds room in the second-level cache beside this one
 FLUSH = 16  # tiles that a float32 sum may gather before it joins the float64 sum
-
-_add, _add_half = _tile.outer(), _tile.outer(vectors=1)
-_put, _put_half = _tile.outer(add=False), _tile.outer(vectors=1, add=False)
-_fetch = _tile.prefetch()
 
 
 def reference(A: Array, R_inv: Array, B: Array, scale: Array | None, fast: bool) -> tuple[Array, Array]:
@@ -48,7 +40,7 @@ def reference(A: Array, R_inv: Array, B: Array, scale: Array | None, fast: bool)
         Qh = _arrays.adjoint_of(xp, Q)
         G = Qh @ Q if G is None else G + Qh @ Q
         C = Qh @ DB if C is None else C + Qh @ DB
-    return G, C
+    return (G + _arrays.adjoint_of(xp, G)) / 2, C  # some libraries round the two triangles of a product differently
 
 
 def cpu(A: np.ndarray, R_inv: np.ndarray, B: np.ndarray, scale: np.ndarray | None, fast: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -57,20 +49,26 @@ def cpu(A: np.ndarray, R_inv: np.ndarray, B: np.ndarray, scale: np.ndarray | Non
         return reference(A, R_inv, B, scale, fast)
     (n, d), k = A.shape, B.shape[1]
     panels = -(-(d + k) // WIDTH)
-    parts = _rows.parts_of(-(-n // TILE), 8 * d * panels * WIDTH, n * d * A.itemsize)
-    packed = _packed(R_inv, panels)
+    parts = _parts(A, panels)
+    packed = _whitening.packed(R_inv, panels)
     sums = _sums(*_rows.flat(A), n, d, *_rows.flat(B), k, _rows.weights(scale), packed, parts, fast)
     S = sums.sum(axis=0)
     G = np.triu(S[:d, :d])
     return G + np.triu(G, 1).T, S[:d, d : d + k].copy()
 
 
-def _packed(R_inv: np.ndarray, panels: int) -> np.ndarray:
-    """Cut R^-1 into panels of WIDTH columns, each contiguous, the last padded with zeros."""
-    d = R_inv.shape[0]
-    padded = np.zeros((d, panels * WIDTH))
-    padded[:, :d] = R_inv
-    return np.ascontiguousarray(padded.reshape(d, panels, WIDTH).transpose(1, 0, 2))
+def _parts(A: np.ndarray, panels: int) -> int:
+    n, d = A.shape
+    return _rows.parts_of(-(-n // TILE), 8 * d * panels * WIDTH, n * d * A.itemsize)
+
+
+def sum_length(A: Array) -> int:
+    """Count the roundings that a sum over the rows of A gathers in a Gram matrix without right-hand sides."""
+    n, d = A.shape
+    if _arrays.engine_of(A) != "cpu" or not _rows.is_plain(A):
+        return n
+    parts = _parts(A, -(-d // WIDTH))
+    return (-(-n // TILE) // parts + 1) * TILE + parts
 
 
 @njit(parallel=True, cache=True)
@@ -94,84 +92,16 @@ def _sums(A, a0, ai, aj, n, d, B, b0, bi, bj, k, scale, R_inv, parts, fast):  # 
         for tile in range(part * tiles // parts, last):
             row = tile * TILE
             rows = min(TILE, n - row)
-            _whiten(A, a0 + row * ai, ai, aj, rows, d, R_inv, half, X, Q)
+            _whitening.fill(A, a0 + row * ai, ai, aj, rows, d, R_inv, half, X, Q)
             _append(B, b0 + row * bi, bi, bj, rows, k, d, Q)
-            _scale(scale[row:], rows, Q)
-            _gram(Q, rows, whole if fast else 0, half, d, total)
+            _whitening.scale(scale[row:], rows, Q)
+            _whitening.gram(Q, rows, whole if fast else 0, half, d, total)
             if fast:
                 _narrow(Q, rows, whole, Q32)
-                _gram(Q32, rows, 0, whole * WIDTH % WIDTH32 > 0, whole * WIDTH, total32)
+                _whitening.gram(Q32, rows, 0, whole * WIDTH % WIDTH32 > 0, whole * WIDTH, total32)
                 if tile % FLUSH == FLUSH - 1 or tile == last - 1:
                     _flush(total32, total)
     return sums
-
-
-@njit(cache=True)
-def _whiten(A, at, ai, aj, rows, d, R_inv, half, X, Q):  # type: ignore[no-untyped-def]
-    """Fill the panels of Q = A R^-1 for the rows of a tile."""
-    if aj == 1 and rows % ROWS == 0 and A.itemsize == 8:
-        _triangular(A, at, ROWS * ai, ai, 1, d <= AHEAD, rows, d, R_inv, half, Q)
-        return
-    if ai == 1:
-        _load_columns(A, at, aj, rows, X.reshape((TILE // ROWS, d, ROWS)))
-        _triangular(X, 0, ROWS * d, 1, ROWS, False, rows, d, R_inv, half, Q)
-    else:
-        _load_rows(A, at, ai, aj, rows, X.reshape((TILE, d)))
-        _triangular(X, 0, ROWS * d, d, 1, False, rows, d, R_inv, half, Q)
-
-
-@njit(cache=True)
-def _load_columns(A, at, aj, rows, X):  # type: ignore[no-untyped-def]
-    """Copy a tile with contiguous columns to slabs of ROWS rows, where a column of a slab is contiguous."""
-    whole, rest = divmod(rows, ROWS)
-    for j in range(X.shape[1]):
-        column = A[at + j * aj :]
-        for slab in range(whole):
-            for i in range(ROWS):
-                X[slab, j, i] = column[slab * ROWS + i]
-        for i in range(ROWS if rest else 0):
-            X[whole, j, i] = column[whole * ROWS + i] if i < rest else 0.0
-
-
-@njit(cache=True)
-def _load_rows(A, at, ai, aj, rows, X):  # type: ignore[no-untyped-def]
-    """Copy a tile row by row, with zero rows up to a multiple of ROWS."""
-    for i in range(rows):
-        if aj == 1:
-            line = A[at + i * ai :]
-            for j in range(X.shape[1]):
-                X[i, j] = line[j]
-        else:
-            for j in range(X.shape[1]):
-                X[i, j] = A[at + i * ai + j * aj]
-    X[rows : (rows + ROWS - 1) // ROWS * ROWS] = 0.0
-
-
-@njit(cache=True)
-def _triangular(a, at, slab, sai, sak, ahead, rows, d, R_inv, half, Q):  # type: ignore[no-untyped-def]
-    """Fill the panels of Q = a R^-1, where `slab` elements lie between one row of `a` and the ROWS-th after it.
-
-    `ahead` asks for the next tile of `a` meanwhile: its rows are too short a stretch for the hardware's own reading ahead.
-    """
-    panels = R_inv.shape[0]
-    for p in range((d + WIDTH - 1) // WIDTH):
-        K = min(d, (p + 1) * WIDTH)
-        for k in range(0, K, DEPTH):
-            depth, right = min(DEPTH, K - k), (p * d + k) * WIDTH
-            for i in range((rows + ROWS - 1) // ROWS):
-                left, q = at + i * slab + k * sak, (p * TILE + i * ROWS) * WIDTH
-                if ahead and k == 0:
-                    for row in range(rows + i * ROWS, rows + i * ROWS + ROWS):
-                        _fetch(a, at + row * sai + p * WIDTH, WIDTH)
-                if half and p == panels - 1:
-                    if k == 0:
-                        _put_half(depth, a, left, sai, sak, R_inv, right, WIDTH, Q, q, WIDTH)
-                    else:
-                        _add_half(depth, a, left, sai, sak, R_inv, right, WIDTH, Q, q, WIDTH)
-                elif k == 0:
-                    _put(depth, a, left, sai, sak, R_inv, right, WIDTH, Q, q, WIDTH)
-                else:
-                    _add(depth, a, left, sai, sak, R_inv, right, WIDTH, Q, q, WIDTH)
 
 
 @njit(cache=True)
@@ -181,16 +111,6 @@ def _append(B, at, bi, bj, rows, k, d, Q):  # type: ignore[no-untyped-def]
         p, v = divmod(d + j, WIDTH)
         for i in range(rows):
             Q[p, i, v] = B[at + i * bi + j * bj]
-
-
-@njit(cache=True)
-def _scale(weights, rows, Q):  # type: ignore[no-untyped-def]
-    if weights.size == 0:
-        return
-    for p in range(Q.shape[0]):
-        for i in range(rows):
-            for v in range(WIDTH):
-                Q[p, i, v] *= weights[i]
 
 
 @njit(cache=True)
@@ -210,20 +130,6 @@ def _flush(total32, total):  # type: ignore[no-untyped-def]
         for j in range(total32.shape[0]):
             total[i, j] += total32[i, j]
             total32[i, j] = 0.0
-
-
-@njit(cache=True)
-def _gram(Q, rows, first, half, d, total):  # type: ignore[no-untyped-def]
-    """Add Q^T Q to total: panels from `first` on, against the columns at and above their diagonal."""
-    panels, _, width = Q.shape
-    columns = total.shape[1]
-    for q in range(first, panels):
-        for i in range(0, min(d, (q + 1) * width), ROWS):
-            left = i // width * TILE * width + i % width
-            if half and q == panels - 1:
-                _add_half(rows, Q, left, 1, width, Q, q * TILE * width, width, total, i * columns + q * width, columns)
-            else:
-                _add(rows, Q, left, 1, width, Q, q * TILE * width, width, total, i * columns + q * width, columns)
 
 
 gram = Kernel(reference, cpu)

@@ -9,7 +9,7 @@ from typing import Any
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
-from lowrank_la.regression._precondition import Preconditioner
+from lowrank_la.factor._precondition import Preconditioner
 from lowrank_la.regression._problem import Problem, U, gamma
 
 

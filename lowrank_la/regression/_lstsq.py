@@ -12,12 +12,12 @@ from typing import Any
 from lowrank_la import _arrays, _checks, _random, _threads
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, ConvergenceWarning, Result
+from lowrank_la.factor._precondition import precondition
 from lowrank_la.regression import _entry
 from lowrank_la.regression._bounds import Scene
 from lowrank_la.regression._entry import NAME, Entry
 from lowrank_la.regression._methods import Outcome, solve
 from lowrank_la.regression._plan import METHODS, SKETCHES, Plan, make_plan
-from lowrank_la.regression._precondition import precondition
 from lowrank_la.regression._wide import solve_wide
 
 CLAIM = "max_i |x_i - x*_i| <= bound"

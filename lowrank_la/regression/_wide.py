@@ -12,12 +12,12 @@ from typing import Any
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
+from lowrank_la.factor._precondition import precondition
 from lowrank_la.regression import _bounds
 from lowrank_la.regression._bounds import Scene
 from lowrank_la.regression._entry import Entry
 from lowrank_la.regression._methods import CORRECTIONS, Outcome
 from lowrank_la.regression._plan import Plan
-from lowrank_la.regression._precondition import precondition
 from lowrank_la.regression._problem import BlockRows, OperatorRows, Problem, gamma, wide_dtype
 
 

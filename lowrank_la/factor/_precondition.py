@@ -56,6 +56,10 @@ class Preconditioner:
         """Rows and columns of G that belong to kept columns of A."""
         return G if self.keep is None else _arrays.namespace(G).take(self.kept(G), self.keep, axis=1)
 
+    def spread(self, P: Array) -> Array:
+        """Put columns that belong to kept columns of A in their places, with zeros between them."""
+        return P if self.keep is None else P @ _arrays.namespace(P).matrix_transpose(_one_hot(self.keep, self.scales.shape[0], P))
+
     def shortest(self, X: Array) -> Array:
         """Remove from X what A maps to zero: the solution of least norm."""
         if self.null is None:
