@@ -19,7 +19,8 @@ LAYERS = [
     {"kernels"},
     {"sketching"},
     {"factor"},
-    {"regression", "completion"},
+    {"sampling"},
+    {"regression", "completion", "dpp"},
     {"plotting"},
     {"_demo", "_ratings"},
     {"cli"},
@@ -105,7 +106,18 @@ def test_imports_are_light():
 
 
 # On a GPU these run their references, on cuBLAS, CuPy's sort and its elementwise kernels.
-REFERENCE_ON_GPU = {"compress", "dense", "energy", "fine_gradient", "skinny", "sparse_product", "whiten"}
+REFERENCE_ON_GPU = {
+    "bernoulli",
+    "compress",
+    "dense",
+    "energy",
+    "fine_gradient",
+    "fine_scores",
+    "row_scores",
+    "skinny",
+    "sparse_product",
+    "whiten",
+}
 
 
 def test_kernel_files_offer_a_reference_and_a_dispatcher():
