@@ -71,9 +71,9 @@ def leverage_scores(A: Any, *, method: str = "auto", eps: float = 0.25, delta: f
     dropped; rows that are zero have score 0.
 
     Rounding errors of a score grow with the condition of A, in a QR factorization too. Where they might exceed a relative
-    1e-10, or 1e-10 absolutely for conditions above 1e6, products are formed again in more than working precision, at
-    four times the cost. In trials with condition numbers up to 1e12 all scores were right to 1e-10; the certificate
-    bounds the worst case and is much larger.
+    1e-10, or 1e-10 absolutely for conditions above 1e6, one more pass estimates them row by row; if they still might, products are
+    formed again in more than working precision, at four times the cost. In trials with condition numbers up to 1e12 all scores were
+    right to 1e-10; the certificate bounds the worst case and is much larger.
 
     Certificate: "rounding" holds always. "embedding" (sketch) rests on the distortion
     sqrt(d / m) + sqrt(2 log(2 / delta) / m) of a Gaussian sketch with m rows, which m is chosen for; that sparse
@@ -135,9 +135,10 @@ def narrowed(rows: Rows) -> Rows:
 def _exact(rows: Rows, ridge: float, seed: int) -> ScoreResult:
     rows, basis, _ = _basis.begin(rows, seed, ridge)
     basis = _basis.exact(rows, basis, ridge)
-    h, error, spread = rows.norms(basis.square), basis.error, _basis.amplification(basis.start)
-    if _rounded(spread, float(rows.door.xp.max(h))):
-        h, error = _basis.fine(rows, basis.start, ridge)
+    h, error, start = rows.norms(basis.square), basis.error, basis.start
+    most, largest = _basis.amplification(start), float(rows.door.xp.max(h))
+    if _rounded(most, most, largest) and _rounded(_basis.growth(rows, start, h), most, largest):
+        h, error = _basis.fine(rows, start, ridge)
     known = error < 1
     if not known:
         words = f"{rows.function}: A is too ill conditioned, or its sketch failed: nothing is known about the scores"
@@ -145,10 +146,10 @@ def _exact(rows: Rows, ridge: float, seed: int) -> ScoreResult:
     return _answer(rows, h, 1 / (1 + error), 1 / (1 - error) if known else math.inf, basis.rank, 1.0)
 
 
-def _rounded(spread: float, largest: float) -> bool:
+def _rounded(spread: float, condition: float, largest: float) -> bool:
     """Say whether rounding may have cost a relative ACCURACY, and for conditions above GOOD an absolute one."""
     relative = 2 * spread * U
-    return relative > ACCURACY and (spread < GOOD or relative * largest > ACCURACY)
+    return relative > ACCURACY and (condition < GOOD or relative * largest > ACCURACY)
 
 
 def _sketched(rows: Rows, ridge: float, eps: float, delta: float, seed: int) -> ScoreResult | None:
