@@ -29,31 +29,30 @@ def simulate(x):
 
 fresh = np.random.default_rng(0).uniform(-1, 1, (500, 2))
 truth = simulate(fresh)
-figure, panels = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+draws = {"independent": christoffel_sample, "repeated DPP": repeated_dpp}
 
 # %%
-# Left and centre: 132 points for polynomials of degree 10 (66 unknowns), with the least eigenvalue of the Gram matrix.
+# Errors at fresh points as the degree grows, with twice as many simulations as unknowns throughout.
 
-basis = TensorBasis(Legendre(11), total_degree(2, 10))
-for panel, (name, sample) in zip(panels, {"independent": christoffel_sample, "repeated DPP": repeated_dpp}.items(), strict=False):
-    design = sample(basis, 2 * basis.size, delta=None, rng=1)
-    panel.scatter(*design.points.T, s=1 + 6 * design.weights, c="k")
-    panel.set(title=f"{name}, $\\lambda_{{min}}$ = {design.lambda_min:.3f}", xlabel="damping", ylabel="start", aspect="equal")
-
-# %%
-# Right: error at fresh points as the degree grows, with twice as many points as unknowns throughout.
-
-errors = {"independent, unweighted": [], "independent, weighted": [], "repeated DPP": []}
-sizes = [TensorBasis(Legendre(p + 1), total_degree(2, p)) for p in range(2, 15, 2)]
-for basis in sizes:
-    n = 2 * basis.size
-    x = basis.draw_mu(n, np.random.default_rng(2))
+bases = [TensorBasis(Legendre(p + 1), total_degree(2, p)) for p in range(2, 15, 2)]
+errors = {"independent, unweighted": [], "independent": [], "repeated DPP": []}
+for basis in bases:
+    x = basis.draw_mu(2 * basis.size, np.random.default_rng(2))
     plain = np.linalg.lstsq(basis.eval(x), simulate(x))[0]
     errors["independent, unweighted"].append(abs(basis.eval(fresh) @ plain - truth).mean())
-    for name, sample in {"independent, weighted": christoffel_sample, "repeated DPP": repeated_dpp}.items():
-        design = sample(basis, n, delta=None, rng=2)
+    for name, draw in draws.items():
+        design = draw(basis, 2 * basis.size, delta=None, rng=2)
         errors[name].append(abs(weighted_lstsq(simulate(design.points), basis, design=design).predict(fresh) - truth).mean())
-panels[2].semilogy([2 * basis.size for basis in sizes], np.transpose(list(errors.values())), "o-", label=list(errors))
+
+# %%
+# Left and centre: 132 points for degree 10 (66 unknowns), larger where they weigh more, with the least eigenvalue of the Gram matrix.
+
+figure, panels = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+for panel, (name, draw) in zip(panels, draws.items(), strict=False):
+    design = draw(bases[4], 2 * bases[4].size, delta=None, rng=1)
+    panel.scatter(*design.points.T, s=1 + 6 * design.weights, c="k")
+    panel.set(title=f"{name}, $\\lambda_{{min}}$ = {design.lambda_min:.3f}", xlabel="damping", ylabel="start", aspect="equal")
+panels[2].semilogy([2 * basis.size for basis in bases], np.transpose(list(errors.values())), "o-", label=list(errors))
 panels[2].set(title="a surrogate of the simulation", xlabel="simulations", ylabel="mean error at fresh points")
 panels[2].legend()
 plt.show()
