@@ -16,8 +16,8 @@ from lowrank_la.dpp._boost import warn_unless_passed
 from lowrank_la.dpp._design import Design, Sites, inside, make_design, shortfall
 from lowrank_la.dpp._indices import Index, margin
 from lowrank_la.dpp._measure import measure
-from lowrank_la.dpp._repeated import determinantal
 from lowrank_la.dpp._result import WeightedLstsqResult
+from lowrank_la.dpp._sample import determinantal
 from lowrank_la.dpp._tensor import TensorBasis
 from lowrank_la.dpp._weighted import answer
 

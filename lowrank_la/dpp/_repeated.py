@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lowrank_la import _checks, _random
-from lowrank_la.dpp import _chain
 from lowrank_la.dpp._bases import Basis
 from lowrank_la.dpp._boost import Search, warn_unless_passed
 from lowrank_la.dpp._design import Design, Sites, join, make_design, shortfall, sites_at
-from lowrank_la.dpp._discrete import DiscreteFeatures
+from lowrank_la.dpp._sample import determinantal
 
 NAME = "repeated_dpp"
 FIRST, MOST = 2, 8  # determinantal samples
@@ -34,7 +31,7 @@ def repeated_dpp(
     basis : Basis
         m orthonormal functions.
     n : int, n >= m, optional
-        Number of points. Where it is no multiple of m, the last sample is shuffled and cut. By default two samples,
+        Number of points. Where it is no multiple of m, the last sample is cut. By default two samples,
         and one more at a time until lambda_min(G) >= 1 - delta, up to 8.
     delta : float, 0 < delta < 1, or None
         With n, draw again until ||G - I|| <= delta; None takes the first draw as it is.
@@ -86,11 +83,8 @@ def repeated_dpp(
     repeats = -(-n // basis.size)
 
     def draw(trial: int) -> tuple[Sites, int]:
-        generator = _random.host_generator(seed, f"{NAME} {trial}")
-        x, proposals = determinantal(basis, repeats, generator)
-        whole = (repeats - 1) * basis.size
-        last = whole + generator.permutation(basis.size)  # the first of an ordered sample would not have the law of nu
-        return sites_at(basis, x[np.concatenate([np.arange(whole), last[: n - whole]])]), proposals
+        x, proposals = determinantal(basis, repeats, _random.host_generator(seed, f"{NAME} {trial}"))
+        return sites_at(basis, x[:n]), proposals  # the order within a sample is random, so that each point has the law of nu
 
     return search.design(basis, draw, NAME, repeats=repeats)
 
@@ -107,11 +101,3 @@ def _growing(basis: Basis, delta: float | None, seed: int) -> Design:
     design = make_design(basis, sites, kind=NAME, repeats=repeats, proposals=proposals, converged=passed)
     warn_unless_passed(NAME, design, delta)
     return design
-
-
-def determinantal(basis: Basis, repeats: int, generator: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Draw determinantal samples, one after the other, and say how many points were proposed for them."""
-    seed = _random.seed_of(NAME, generator)
-    rows = isinstance(basis, DiscreteFeatures)
-    x, proposals = _chain.rows(basis.inside, repeats, seed) if rows else _chain.points(basis, repeats, seed)
-    return x.reshape(-1, *x.shape[2:]), proposals

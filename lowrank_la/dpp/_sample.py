@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
 from lowrank_la import _checks, _random
 from lowrank_la._arrays import Array
@@ -87,11 +87,13 @@ def sample_dpp(basis: Basis | Array, *, measure: Array | None = None, repeats: i
         basis = DiscreteFeatures(basis, measure)
     elif measure is not None:
         raise ValueError(f"{NAME}: measure must not be given with a basis, which has its own")
-    x, proposals = _draw(basis, repeats, seed)
-    return make_design(basis, x.reshape(-1, *x.shape[2:]), kind="dpp", repeats=repeats, proposals=proposals)
+    x, proposals = determinantal(basis, repeats, seed)
+    return make_design(basis, x, kind="dpp", repeats=repeats, proposals=proposals)
 
 
-def _draw(basis: Any, repeats: int, seed: int) -> Any:
-    if isinstance(basis, DiscreteFeatures):
-        return _chain.rows(basis.inside, repeats, seed)
-    return _chain.points(basis, repeats, seed)
+def determinantal(basis: Basis, repeats: int, rng: _random.RNG) -> tuple[np.ndarray, int]:
+    """Draw samples, points or row indices, one after the other, and say how many points were proposed for them."""
+    seed = _random.seed_of(NAME, rng)
+    rows = isinstance(basis, DiscreteFeatures)
+    x, proposals = _chain.rows(basis.inside, repeats, seed) if rows else _chain.points(basis, repeats, seed)
+    return x.reshape(-1, *x.shape[2:]), proposals

@@ -9,7 +9,7 @@ from lowrank_la.dpp._bases import Basis
 from lowrank_la.dpp._boost import Search
 from lowrank_la.dpp._christoffel import default_size
 from lowrank_la.dpp._design import Design, Sites, join, sites_at
-from lowrank_la.dpp._repeated import determinantal
+from lowrank_la.dpp._sample import determinantal
 
 NAME = "volume_sample"
 

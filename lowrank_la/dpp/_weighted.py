@@ -18,8 +18,9 @@ from lowrank_la.dpp._christoffel import christoffel_sample
 from lowrank_la.dpp._design import Design, inside, make_design, shortfall, sites_of
 from lowrank_la.dpp._fit import fit
 from lowrank_la.dpp._measure import Values, enter_values, measure, redrawn
-from lowrank_la.dpp._repeated import determinantal, repeated_dpp
+from lowrank_la.dpp._repeated import repeated_dpp
 from lowrank_la.dpp._result import Validation, WeightedLstsqResult
+from lowrank_la.dpp._sample import determinantal
 from lowrank_la.dpp._volume import volume_sample
 
 NAME = "weighted_lstsq"
