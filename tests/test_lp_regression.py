@@ -259,6 +259,7 @@ def test_wide_zero_single_and_consistent(p):
     np.testing.assert_allclose(A @ exact.x, b, atol=1e-12)
     with pytest.warns(ConvergenceWarning, match="rank 0 of 2"):
         nothing = lp_regression(np.zeros((5, 2)), np.arange(5), p, rng=0)
+    assert nothing.gap < 1e-12
     assert nothing.objective == pytest.approx(np.linalg.norm(np.arange(5), p))
     assert not nothing.x.any()
     assert lp_regression([[2.0]], [3.0], p, rng=0).x[0] == pytest.approx(1.5)

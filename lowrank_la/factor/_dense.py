@@ -45,8 +45,11 @@ def promote(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
     Raises
     ------
     TypeError
-        An argument is no array of numbers, or arrays belong to different libraries.
+        An argument is no dense array of numbers, or arrays belong to different libraries.
     """
+    for name, x in arrays.items():
+        if _arrays.is_sparse(x):
+            raise TypeError(f"{function}: {name} must be a dense array; got {type(x).__name__}")
     door, inside = _arrays.enter(function, **arrays)
     if door.xp.isdtype(door.dtype, "complex floating"):
         return door, inside

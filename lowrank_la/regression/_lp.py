@@ -17,6 +17,7 @@ from lowrank_la.regression._lp_newton import Point, newton
 from lowrank_la.regression._lp_problem import LpProblem, prepare
 from lowrank_la.regression._problem import wide_dtype
 from lowrank_la.sampling import RowSample, sample_rows
+from lowrank_la.sampling._loss import norm_gradient
 
 NAME = "lp_regression"
 CLAIM = "||A x - b||_p - minimum <= bound"
@@ -300,8 +301,8 @@ def _on_sample(data: Data, rows: RowSample, p: float, tol: float, steps: int, se
 
 def _solve(problem: LpProblem, x: Array, p: float, tol: float, steps: int, *, near: bool = False) -> Point:
     """Find a solution and a dual point from a start x; without steps, only the dual point."""
-    if problem.gram is None:
-        return Point(x, problem.residual(x), 0)
+    if problem.gram is None:  # A is 0: every v is a dual point, and the gradient of the norm the best one
+        return Point(x, norm_gradient(problem.residual(x), p), 0)
     if math.isinf(p):
         return least_maximum(problem, x, tol) or Point(x, problem.residual(x), 0)
     if p > LARGE and not near and steps:

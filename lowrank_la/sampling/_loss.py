@@ -79,3 +79,15 @@ def norms(r: Array, p: float) -> Array:
         return largest
     safe = xp.where(largest > 0, largest, xp.ones_like(largest))
     return largest * xp.sum((size / safe) ** p, axis=0) ** (1 / p)
+
+
+def norm_gradient(r: Array, p: float) -> Array:
+    """Return a positive multiple of a subgradient of ||r||_p: for p = inf one entry, where |r| is largest."""
+    xp = _arrays.namespace(r)
+    size = xp.abs(r)
+    phase = r / xp.where(size > 0, size, xp.ones_like(size))
+    largest = xp.max(size)
+    if math.isinf(p):
+        first = xp.arange(r.shape[0], device=r.device) == xp.argmax(size)
+        return xp.where(first, phase, xp.zeros_like(phase))
+    return phase * (size / xp.where(largest > 0, largest, xp.ones_like(largest))) ** (p - 1)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.sparse import csr_array
 
 from lowrank_la import ConvergenceWarning, limit_threads
 from lowrank_la.dpp import DiscreteFeatures, Legendre, _chain, sample_dpp
@@ -174,6 +175,7 @@ BAD = [
     ("negative", (PHI,), {"measure": -np.ones(9)}, ValueError, "mu must be at least 0"),
     ("rng", (PHI,), {"rng": "x"}, TypeError, "sample_dpp: rng must be None, an int or"),
     ("text", ("x",), {}, TypeError, "must be an array of numbers"),
+    ("sparse", (csr_array(PHI),), {}, TypeError, "Phi must be a dense array; got csr_array"),
 ]
 
 
