@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.compare.dpp import _features, error, ours
-from lowrank_la.dpp import Fourier, Legendre, TensorBasis, sample_dpp, sample_l_ensemble, total_degree
+from lowrank_la.dpp import Fourier, Legendre, TensorBasis, sample_dpp, sample_l_ensemble, total_degree, weighted_lstsq
 
 
 class Items:
@@ -59,3 +59,21 @@ class Ensembles:
 
     def time_samples(self, given, size):
         sample_l_ensemble(**self.given, size=size, repeats=100, rng=0)
+
+
+class Fits:
+    """`weighted_lstsq` by every design, values of the function included."""
+
+    params = (("repeated_dpp", "christoffel", "volume", "greedy"), (5, 31))
+    param_names = ("design", "functions")
+
+    def setup(self, design, functions):
+        self.basis = Legendre(functions)
+        self.time_fit(design, functions)
+
+    def time_fit(self, design, functions):
+        return weighted_lstsq(lambda x: 1 / (1 + 5 * x**2), self.basis, 3 * functions, design=design, rng=0)
+
+    def track_condition(self, design, functions):
+        G = self.time_fit(design, functions).design
+        return G.lambda_max / G.lambda_min
