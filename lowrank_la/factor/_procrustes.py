@@ -12,9 +12,10 @@ from lowrank_la import _arrays, _checks
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, Result
 from lowrank_la.factor import _dense
-from lowrank_la.factor._dense import adjoint, defect, gamma, norms, residual, wide
+from lowrank_la.factor._dense import adjoint, defect, gamma, norms, residual, squares, wide
 
 NAME = "procrustes"
+BLOCK = 2048  # rows of P and Q at a time, for the error
 CLAIM = "sum_i w_i |scale p_i R + shift - q_i|^2 - minimum <= bound"
 
 
@@ -204,16 +205,19 @@ def _times(root: Array | None, x: Array) -> Array:
 
 
 def _error(P: Array, Q: Array, root: Array | None, R: Array, s: Array, shift: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Return the error of the answer, and a bound on its square."""
+    """Return the error of the answer, and a bound on its square; blocks of rows stay in the cache."""
     sR, t = wide(s)[..., None, None] * wide(R), wide(shift)
-    E = wide(P) @ sR
-    E += t
-    E -= wide(Q)
-    found = norms(_times(root, E))
+    sums = np.zeros((3, *P.shape[:-2]))
+    for first in range(0, P.shape[-2], BLOCK):
+        rows = slice(first, min(first + BLOCK, P.shape[-2]))
+        p, q = wide(P[..., rows, :]), wide(Q[..., rows, :])
+        E = _times(None if root is None else root[..., rows, :], p @ sR + t - q)
+        sums += [squares(E), squares(p), squares(q)]
+    found, size_P, size_Q = np.sqrt(sums)
     heaviest = 1.0 if root is None else _dense.host(_arrays.namespace(root).max(root, axis=(-2, -1)))
-    terms = heaviest * (norms(P) * norms(sR) + math.sqrt(P.shape[-2]) * norms(t) + norms(Q))
-    count = E.shape[-2] * E.shape[-1] + 8
-    return found, (found * (1 + gamma(count, E)) + gamma(P.shape[-1] + 10, E) * terms) ** 2
+    terms = heaviest * (size_P * norms(sR) + math.sqrt(P.shape[-2]) * norms(t) + size_Q)
+    count = P.shape[-2] * P.shape[-1] + 8
+    return found, (found * (1 + gamma(count, sR)) + gamma(P.shape[-1] + 10, sR) * terms) ** 2
 
 
 def _minimum(size_P: np.ndarray, size_Q: np.ndarray, most: np.ndarray, rounding: float, scale: bool) -> np.ndarray:
