@@ -8,6 +8,9 @@ from ._result import Result as Result
 from ._threads import limit_threads as limit_threads
 from .completion import CompletionResult as CompletionResult
 from .completion import complete as complete
+from .curvature import MFAC as MFAC
+from .curvature import MFACResult as MFACResult
+from .curvature import SlidingMFAC as SlidingMFAC
 from .dpp import sample_dpp as sample_dpp
 from .dpp import weighted_lstsq as weighted_lstsq
 from .regression import LpResult as LpResult

@@ -20,7 +20,7 @@ LAYERS = [
     {"sketching"},
     {"factor"},
     {"sampling"},
-    {"regression", "completion", "dpp"},
+    {"regression", "completion", "dpp", "curvature"},
     {"plotting"},
     {"_demo", "_ratings"},
     {"cli"},
