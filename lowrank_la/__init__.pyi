@@ -22,5 +22,8 @@ from .sampling import lewis_weights as lewis_weights
 from .sampling import lp_sensitivities as lp_sensitivities
 from .sampling import ridge_leverage_scores as ridge_leverage_scores
 from .sampling import sample_rows as sample_rows
+from .streaming import TopEigenvector as TopEigenvector
+from .streaming import TopEigenvectorResult as TopEigenvectorResult
+from .streaming import top_eigenvector as top_eigenvector
 
 __version__: str

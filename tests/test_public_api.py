@@ -20,7 +20,7 @@ LAYERS = [
     {"sketching"},
     {"factor"},
     {"sampling"},
-    {"regression", "completion", "dpp", "curvature"},
+    {"regression", "completion", "dpp", "curvature", "streaming"},
     {"plotting"},
     {"_demo", "_ratings"},
     {"cli"},

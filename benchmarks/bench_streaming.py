@@ -1,0 +1,57 @@
+"""asv benchmarks of streams: time, memory and accuracy of the leading eigenvector, against shape, gap and method."""
+
+from benchmarks.compare.streaming import TASKS, error, ours, spiked
+
+COMPARED = {task.name: task for task in TASKS}
+
+
+class Top:
+    """`TopEigenvector` against shape and method."""
+
+    params = (((4000, 20), (100_000, 200), (40_000, 2000)), ("blocks", "gram"))
+    param_names = ("shape", "method")
+    timeout = 300
+
+    def setup(self, shape, method):
+        self.stream = spiked(*shape)
+        self.time_top(shape, method)
+
+    def time_top(self, shape, method):
+        return ours(self.stream, method=method)
+
+    def peakmem_top(self, shape, method):
+        self.time_top(shape, method)
+
+    def track_error(self, shape, method):
+        return error(self.stream, self.time_top(shape, method))["1 - (v . v1)^2"]
+
+
+class Gap:
+    """The constant in front of the paper's rate: error times the root of R = lambda_1 / lambda_2."""
+
+    params = (1.5, 2.0, 4.0, 16.0, 64.0)
+    param_names = ("ratio",)
+
+    def setup(self, ratio):
+        self.stream = spiked(20_000, 200, ratio)
+
+    def track_error_times_root_of_ratio(self, ratio):
+        return error(self.stream, ours(self.stream))["1 - (v . v1)^2"] * ratio**0.5
+
+
+class Compared:
+    """Our side of the comparisons."""
+
+    params = (("small", "full"), tuple(COMPARED))
+    param_names = ("size", "task")
+    timeout = 300
+
+    def setup(self, size, task):
+        self.problem, self.ours = COMPARED[task].setup(size), next(iter(COMPARED[task].contenders.values()))
+        self.ours(self.problem)
+
+    def time_ours(self, size, task):
+        self.ours(self.problem)
+
+    def peakmem_ours(self, size, task):
+        self.ours(self.problem)
