@@ -349,6 +349,14 @@ def test_a_damping_below_roundoff_is_told():
     assert norm(result.x - wanted) <= result.error_bound * norm(result.x)
 
 
+def test_a_refused_right_hand_side_does_not_open_the_window():
+    fisher = SlidingMFAC(4, 2)
+    with pytest.raises(ValueError, match=r"SlidingMFAC.solve: b must have 4 rows"):
+        fisher.solve(np.ones(3, dtype=np.float32))
+    fisher.push(np.ones(4))
+    assert fisher.solve(np.ones(4)).x.dtype == np.float64
+
+
 def test_a_pop_of_an_empty_window_is_refused():
     with pytest.raises(ValueError, match=r"SlidingMFAC\.pop: the window must hold a gradient"):
         SlidingMFAC(3, 2).pop()

@@ -158,8 +158,7 @@ class SlidingMFAC:
         """
         where = f"{NAME}.solve"
         door, [like] = promote(where, b=b)
-        _checks.real_dtype(where, "b", like)
-        self._take(where, "b", door, like)
+        self._take(where, "b", door, _solve.check(where, _checks.real_dtype(where, "b", like), self._d))
         kind = self._kind
         assert kind is not None
         if self._small is None:

@@ -62,10 +62,7 @@ def solve(function: str, G: Array, small: Small, door: Door, b: Array) -> MFACRe
     ValueError
         b has a wrong shape, is not finite, or has an answer outside the range of the dtype.
     """
-    d = G.shape[1]
-    b = _arrays.beside(function, "b", b, G)
-    _checks.rows_like(function, "b", _checks.ndim(function, "b", b, (1, 2)), d, f"the {d} columns of the gradients")
-    finite(function, "b", _checks.not_empty(function, "b", b))
+    b = check(function, _arrays.beside(function, "b", b, G), G.shape[1])
     B = b if b.ndim == 2 else b[:, None]
     norms = host(door.xp.linalg.vector_norm(wide(B), axis=0))
     answer = _solve(G, small, B, norms)
@@ -78,6 +75,12 @@ def solve(function: str, G: Array, small: Small, door: Door, b: Array) -> MFACRe
         warnings.warn(text, ConvergenceWarning, stacklevel=3)
     x = door.leave(answer.x if b.ndim == 2 else answer.x[:, 0])
     return MFACResult(x, error, converged, Certificate(CLAIM, residual, 1.0, "residual"))
+
+
+def check(function: str, b: Array, d: int) -> Array:
+    """Require right-hand sides (d,) or (d, k) with finite entries."""
+    _checks.rows_like(function, "b", _checks.ndim(function, "b", b, (1, 2)), d, f"the {d} columns of the gradients")
+    return finite(function, "b", _checks.not_empty(function, "b", b))
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> float:
