@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from lowrank_la.curvature import _solve
 from lowrank_la.curvature._small import Small, finite, gram, products
 from lowrank_la.curvature._solve import MFACResult
 from lowrank_la.factor._dense import promote
-from lowrank_la.factor._intake import Kind
+from lowrank_la.factor._intake import Kind, reading
 
 NAME = "SlidingMFAC"
 
@@ -181,17 +180,14 @@ class SlidingMFAC:
         ValueError
             The file is not one that `save` wrote.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                stream = cls(int(file["d"]), int(file["window"]), damp=float(file["damp"]))
-                if "grads" in file:
-                    door, [G] = _arrays.enter(NAME, grads=file["grads"])
-                    stream._kind = Kind(door, G[:0, 0], from_file=True)
-                    stream._G = _checks.shape(NAME, "grads", G, (stream._window, stream._d))
-                    stream._K = _checks.shape(NAME, "products", file["products"], stream._K.shape)
-                stream._next, stream.n = int(file["next"]), int(file["n"])
-        except (KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{NAME}.load: {os.fspath(path)} must be a file that {NAME}.save wrote; {error}") from None
+        with reading(NAME, path) as file:
+            stream = cls(int(file["d"]), int(file["window"]), damp=float(file["damp"]))
+            if "grads" in file:
+                door, [G] = _arrays.enter(NAME, grads=file["grads"])
+                stream._kind = Kind(door, G[:0, 0], from_file=True)
+                stream._G = _checks.shape(NAME, "grads", G, (stream._window, stream._d))
+                stream._K = _checks.shape(NAME, "products", file["products"], stream._K.shape)
+            stream._next, stream.n = int(file["next"]), int(file["n"])
         return stream
 
     def _take(self, where: str, name: str, door: Any, x: Array) -> Array:

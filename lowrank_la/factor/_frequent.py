@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,7 @@ from lowrank_la._result import Certificate, Result
 from lowrank_la.factor import _intake
 from lowrank_la.factor._dense import U as ROUNDOFF
 from lowrank_la.factor._dense import adjoint, is_complex, wide
-from lowrank_la.factor._intake import Kind
+from lowrank_la.factor._intake import Kind, reading
 from lowrank_la.factor._signs import signed
 
 NAME = "FrequentDirections"
@@ -242,18 +241,15 @@ class FrequentDirections:
         ValueError
             The file is not one that `save` wrote.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                stream = cls(int(file["d"]), int(file["sketch_size"]))
-                if "rows" in file:
-                    door, [like] = _arrays.enter(NAME, like=file["like"])
-                    stream._open(Kind(door, like, from_file=True))
-                    stream._count = file["rows"].shape[0]
-                    stream._buffer[: stream._count, :] = file["rows"]
-                stream.n_rows = int(file["n_rows"])
-                stream._energy, stream._shrunk, stream._rounding = (float(file[name]) for name in ("energy", "shrunk", "rounding"))
-        except (KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{NAME}.load: {os.fspath(path)} must be a file that {NAME}.save wrote; {error}") from None
+        with reading(NAME, path) as file:
+            stream = cls(int(file["d"]), int(file["sketch_size"]))
+            if "rows" in file:
+                door, [like] = _arrays.enter(NAME, like=file["like"])
+                stream._open(Kind(door, like, from_file=True))
+                stream._count = file["rows"].shape[0]
+                stream._buffer[: stream._count, :] = file["rows"]
+            stream.n_rows = int(file["n_rows"])
+            stream._energy, stream._shrunk, stream._rounding = (float(file[name]) for name in ("energy", "shrunk", "rounding"))
         return stream
 
     def _open(self, kind: Kind) -> Kind:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
+import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from lowrank_la import _arrays, _checks, kernels
 from lowrank_la._arrays import Array, Door, Namespace
@@ -78,6 +83,22 @@ class Kind:
             raise TypeError(f"{where}: other must hold arrays of {self.xp.__name__}; got {other.xp.__name__}")
         if self.like.dtype != other.like.dtype:
             raise ValueError(f"{where}: other must have dtype {self.like.dtype}; got {other.like.dtype}")
+
+
+@contextmanager
+def reading(name: str, path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Open a file that the `save` of a stream wrote, for its `load`.
+
+    Raises
+    ------
+    ValueError
+        It is not such a file, or what is read from it does not fit.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            yield file
+    except (KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{name}.load: {os.fspath(path)} must be a file that {name}.save wrote; {error}") from None
 
 
 def pieces(where: str, name: str, H: Any, columns: int, numbers: int, row: int, room: float = math.inf) -> Iterator[Piece]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from lowrank_la._result import Certificate
 from lowrank_la.factor import _intake, _probes, _tall
 from lowrank_la.factor._certificate import ERROR, FAILURE, PROBES
 from lowrank_la.factor._dense import adjoint, is_complex, promote, wide
-from lowrank_la.factor._intake import Kind
+from lowrank_la.factor._intake import Kind, reading
 from lowrank_la.factor._result import SVDResult
 from lowrank_la.factor._signs import signed
 from lowrank_la.factor._tall import Basis, Tall
@@ -299,14 +298,11 @@ class StreamingSVD:
         ValueError
             The file is not one that `save` wrote.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                n, d, rank, range_size, seed = (int(file[name]) for name in ("n", "d", "rank", "range_size", "seed"))
-                stream = cls(d if n < 0 else (n, d), rank, range_size=range_size, rng=seed)
-                if "X" in file:
-                    stream._restore(file)
-        except (KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{NAME}.load: {os.fspath(path)} must be a file that {NAME}.save wrote; {error}") from None
+        with reading(NAME, path) as file:
+            n, d, rank, range_size, seed = (int(file[name]) for name in ("n", "d", "rank", "range_size", "seed"))
+            stream = cls(d if n < 0 else (n, d), rank, range_size=range_size, rng=seed)
+            if "X" in file:
+                stream._restore(file)
         return stream
 
     def _restore(self, file: Any) -> None:

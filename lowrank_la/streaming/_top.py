@@ -6,7 +6,6 @@ import io
 import math
 import os
 import warnings
-import zipfile
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from lowrank_la._arrays import Array, Door
 from lowrank_la._result import Certificate, ConvergenceWarning
 from lowrank_la.factor import FrequentDirections
 from lowrank_la.factor._dense import is_complex, wide
-from lowrank_la.factor._intake import Kind
+from lowrank_la.factor._intake import Kind, reading
 from lowrank_la.factor._signs import signed
 from lowrank_la.streaming import _certificate
 from lowrank_la.streaming._blocks import BlockPower
@@ -238,20 +237,17 @@ class TopEigenvector:
         ValueError
             The file is not one that `save` wrote.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                options = {name: str(file[name]) for name in ("order", "method")}
-                stream = cls(int(file["d"]), k=int(file["k"]), rng=int(file["seed"]), **options)
-                stream.n_rows = int(file["n_rows"])
-                if "like" in file:
-                    door, [like] = _arrays.enter(NAME, like=file["like"])
-                    stream._open(Kind(door, like, from_file=True))
-                    if stream._blocks is not None:
-                        stream._blocks.restore(file)
-                if "sketch" in file:
-                    stream._sketch = FrequentDirections.load(io.BytesIO(file["sketch"].tobytes()))  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{NAME}.load: {os.fspath(path)} must be a file that {NAME}.save wrote; {error}") from None
+        with reading(NAME, path) as file:
+            options = {name: str(file[name]) for name in ("order", "method")}
+            stream = cls(int(file["d"]), k=int(file["k"]), rng=int(file["seed"]), **options)
+            stream.n_rows = int(file["n_rows"])
+            if "like" in file:
+                door, [like] = _arrays.enter(NAME, like=file["like"])
+                stream._open(Kind(door, like, from_file=True))
+                if stream._blocks is not None:
+                    stream._blocks.restore(file)
+            if "sketch" in file:
+                stream._sketch = FrequentDirections.load(io.BytesIO(file["sketch"].tobytes()))  # type: ignore[arg-type]
         return stream
 
     def _parameters(self) -> tuple[int, int, str, str]:
