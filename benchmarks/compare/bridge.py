@@ -22,12 +22,13 @@ COMPONENTS = 10
 
 @dataclass(frozen=True)
 class Problem:
-    """Samples of both ends, fresh points of the first law, and the means of the true bridge's ends from there."""
+    """Samples of both ends, fresh points of the first law, the means of the true bridge's ends from there, and most steps to take."""
 
     X0: np.ndarray
     X1: np.ndarray
     fresh: np.ndarray
     means: np.ndarray
+    limit: int
 
 
 def planted(d: int, seed: int = 0) -> LightBridge:
@@ -39,10 +40,10 @@ def planted(d: int, seed: int = 0) -> LightBridge:
 
 
 def _setup(size: str, n: int, d: int) -> Problem:
-    n, d = (n, d) if size == "full" else (200, 2)
+    n, d, limit = (n, d, 10_000) if size == "full" else (200, 2, 20)
     rng, truth = np.random.default_rng(1), planted(d)
     fresh = rng.standard_normal((5000, d))
-    return Problem(rng.standard_normal((n, d)), truth.sample(rng.standard_normal((n, d)), rng=2), fresh, truth.mean(fresh))
+    return Problem(rng.standard_normal((n, d)), truth.sample(rng.standard_normal((n, d)), rng=2), fresh, truth.mean(fresh), limit)
 
 
 def ours(problem: Problem) -> np.ndarray:
@@ -63,7 +64,7 @@ def published(problem: Problem, steps: int) -> np.ndarray:
     r = Y[torch.randperm(len(Y))[:COMPONENTS]].clone().requires_grad_()
     log_s = torch.full((COMPONENTS, d), math.log(0.1), requires_grad=True)
     optimizer = torch.optim.Adam([log_weight, r, log_s], lr=1e-3)
-    for _ in range(steps):
+    for _ in range(min(steps, problem.limit)):
         x, y = X[torch.randint(len(X), (128,))], Y[torch.randint(len(Y), (128,))]
         s = log_s.exp()
         log_c = torch.logsumexp(log_weight + ((x * x) @ s.T + 2 * x @ r.T) / (2 * EPS), dim=1)
