@@ -6,8 +6,10 @@ import functools
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
+
+SERIAL_FLOPS = 2e6  # fifty microseconds or less on one core
 
 _users = 0  # calls inside `serial_blas`, in all Python threads
 _undo = ExitStack()
@@ -101,6 +103,11 @@ def serial_kernels() -> Iterator[None]:
         yield
     finally:
         numba.set_num_threads(threads)
+
+
+def kernels_for(work: float) -> AbstractContextManager[None]:
+    """Let kernels use all threads if there is enough work for them, in flops."""
+    return serial_kernels() if work < SERIAL_FLOPS else nullcontext()
 
 
 @functools.cache

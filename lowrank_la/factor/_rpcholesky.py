@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,16 +12,10 @@ import numpy as np
 from lowrank_la import _arrays, _checks, _random
 from lowrank_la._arrays import Array, Door
 from lowrank_la._result import Certificate, ConvergenceWarning, Result
-from lowrank_la.factor._dense import is_complex, wide
+from lowrank_la.factor._elimination import Elimination, Entries, Randomly, eliminate, rounding
 
 NAME = "rpcholesky"
 CLAIM = "trace and Frobenius and spectral norm of K - F F^H <= bound"
-PROPOSALS = 32, 256  # least and largest number of pivots proposed at once
-EAGER, IDLE = 0.6, 0.2  # shares of accepted proposals above and below which their number changes
-FLOOR = 30  # roundoff units of the trace, per column: what is left below it is rounding error
-U = float(np.finfo(np.float64).eps) / 2
-
-Entries = Callable[[Any, Any], Array]
 
 
 @dataclass(frozen=True, repr=False)
@@ -145,8 +138,8 @@ def rpcholesky(
     door, entries, entered = _enter(K, diagonal)
     n = entered.shape[0]
     most = n if rank is None else _checks.integer(NAME, "rank", rank, 1, n)
-    elimination = _Elimination(door, entries, entered, 0 if rank is None else most)
-    _eliminate(elimination, most, (tol or 0.0) * elimination.trace, _random.host_generator(seed, NAME))
+    elimination = Elimination(NAME, door, entries, entered, 0 if rank is None else most)
+    eliminate(elimination, Randomly(seed, NAME), most, (tol or 0.0) * elimination.trace)
     result = _answer(elimination, tol)
     if not result.converged:
         words = f"{NAME}: {result.rank} columns leave {result.relative_error:.2g} of the trace, more than tol = {tol:.2g}"
@@ -222,152 +215,20 @@ def _enter_matrix(K: Any) -> tuple[Door, Entries, Array]:
     return door, entries, xp.real(diagonal) if xp.isdtype(K.dtype, "complex floating") else diagonal
 
 
-class _Elimination:
-    """What has been eliminated of K, and the diagonal of the rest, in double precision."""
-
-    def __init__(self, door: Door, entries: Entries, diagonal: Array, expected: int) -> None:
-        self.xp, self.door, self.entries = door.xp, door, entries
-        self.diagonal = self.xp.astype(diagonal, self.xp.float64)
-        self.roundoff = _arrays.unit_roundoff(self.xp, door.dtype)
-        self.F = self.xp.zeros((diagonal.shape[0], expected), dtype=door.dtype, device=diagonal.device)
-        self.pivots = np.zeros(0, dtype=np.int64)
-        self.trace = float(self.xp.sum(self.diagonal))
-        self.evaluations = 0
-        self.rest, self.error = self.diagonal, self.trace
-
-    @property
-    def size(self) -> int:
-        return self.pivots.size
-
-    @property
-    def noise(self) -> Array:
-        """What rounding errors may leave of an eliminated diagonal entry."""
-        return (FLOOR + self.size) * self.roundoff * self.diagonal
-
-    @property
-    def factor(self) -> Array:
-        return self.F[:, : self.size]
-
-    def block(self, rows: Any, columns: Array) -> Array:
-        """Entries of what remains of K."""
-        entries = self.entries(rows, columns)
-        self.evaluations += entries.shape[0] * entries.shape[1]
-        left = self.factor if isinstance(rows, slice) else self._rows(rows)
-        return entries - left @ _arrays.adjoint_of(self.xp, self._rows(columns))
-
-    def _rows(self, rows: Array) -> Array:
-        return self.xp.take(self.F, rows, axis=0)[:, : self.size]  # in this order: a part of the columns would be copied first
-
-    def propose(self, random: np.random.Generator, count: int) -> np.ndarray:
-        """Draw rows with probabilities proportional to the diagonal of what remains, with replacement."""
-        sums = self.xp.cumulative_sum(self.rest)
-        targets = self.xp.asarray(random.random(count) * float(sums[-1]), dtype=sums.dtype, device=sums.device)
-        places = _arrays.to_numpy(self.xp.searchsorted(sums, targets, side="right"))
-        return np.minimum(places, sums.shape[0] - 1).astype(np.int64)
-
-    def add(self, pivots: np.ndarray, L: np.ndarray) -> None:
-        """Eliminate pivots whose block of what remains is L L^H.
-
-        Raises
-        ------
-        ValueError
-            What remains has a negative diagonal entry.
-        """
-        xp, first, last = self.xp, self.size, self.size + pivots.size
-        G = self.block(slice(None), _arrays.from_numpy(pivots, self.F))
-        R = xp.astype(_arrays.from_numpy(L.conj().T, self.F), self.F.dtype)
-        new = _arrays.adjoint_of(xp, _arrays.solve_triangular(R, _arrays.adjoint_of(xp, G), adjoint=True))
-        self._reserve(last)
-        self.F[:, first:last] = new
-        self.pivots = np.concatenate([self.pivots, pivots])
-        rest = self.rest - xp.sum(_squares(xp, new), axis=1)
-        if bool(xp.any(rest < -1e3 * self.noise)):
-            worst = int(xp.argmin(rest))
-            raise ValueError(
-                f"{NAME}: K must be positive semidefinite; elimination leaves {float(rest[worst]):.3g} on the diagonal, row {worst}"
-            )
-        self.rest = xp.where(rest > self.noise, rest, xp.zeros_like(rest))
-        self.error = float(xp.sum(self.rest))
-
-    def trim(self, goal: float) -> None:
-        """Drop the last pivots as long as the trace of what remains stays below the goal."""
-        columns = _arrays.to_numpy(self.xp.sum(_squares(self.xp, self.factor), axis=0))
-        errors = self.error + np.cumsum(np.append(columns, 0.0)[::-1])[::-1]  # with the first 0, 1, 2, ... pivots
-        self.pivots = self.pivots[: int(np.argmax(errors <= goal))] if self.error <= goal else self.pivots
-
-    def _reserve(self, columns: int) -> None:
-        """Make room, twice as much as before."""
-        if columns > self.F.shape[1]:
-            more = min(max(columns, 2 * self.F.shape[1], 2 * PROPOSALS[0]), self.F.shape[0]) - self.F.shape[1]
-            self.F = self.xp.concat([self.F, self.xp.zeros((self.F.shape[0], more), dtype=self.F.dtype, device=self.F.device)], axis=1)
-
-
-def _eliminate(elimination: _Elimination, most: int, goal: float, random: np.random.Generator) -> None:
-    """Propose and accept pivots until there are enough of them, or the trace of what remains is small."""
-    count = PROPOSALS[0]
-    while elimination.size < most and elimination.error > goal:
-        proposals = elimination.propose(random, count)
-        place = _arrays.from_numpy(proposals, elimination.F)
-        H = _arrays.to_numpy(elimination.block(place, place))
-        parts = elimination.rest, elimination.noise, elimination.diagonal
-        weights, noise, diagonal = (_arrays.to_numpy(elimination.xp.take(x, place, axis=0)) for x in parts)
-        _check_hermitian(H, math.sqrt(elimination.roundoff) * float(diagonal.max()))
-        accepted, L = _accept(H, np.maximum(random.random(count) * weights, noise), most - elimination.size)
-        if accepted.size:
-            elimination.add(proposals[accepted], L)
-        share = accepted.size / count
-        count = min(max(count * 2 if share > EAGER else count // 2 if share < IDLE else count, PROPOSALS[0]), PROPOSALS[1])
-    if goal:
-        elimination.trim(goal)
-
-
-def _accept(H: np.ndarray, hurdles: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Eliminate proposals one by one, those whose diagonal entry is still above its hurdle; return them and their Cholesky factor."""
-    H, accepted = H.astype(np.result_type(H.dtype, np.float64)), []
-    for j in range(H.shape[0]):
-        if H[j, j].real <= hurdles[j] or len(accepted) == most:
-            continue
-        H[j:, j] /= math.sqrt(H[j, j].real)
-        H[j + 1 :, j + 1 :] -= np.outer(H[j + 1 :, j], H[j + 1 :, j].conj())
-        accepted.append(j)
-    chosen = np.array(accepted, dtype=np.int64)
-    return chosen, np.tril(H[np.ix_(chosen, chosen)])
-
-
-def _check_hermitian(H: np.ndarray, tolerance: float) -> None:
-    """Compare the entries at hand with those across the diagonal.
-
-    The tolerance is of the scale of K: what is left of K carries the rounding errors of what was subtracted.
-
-    Raises
-    ------
-    ValueError
-        They differ by more than rounding errors of a kernel function.
-    """
-    difference = float(np.abs(H - H.conj().T).max())
-    if difference > tolerance:
-        raise ValueError(f"{NAME}: K must be Hermitian; entries differ by {difference:.3g} from those across the diagonal")
-
-
-def _squares(xp: Any, F: Array) -> Array:
-    F = wide(F)
-    return xp.abs(F) ** 2 if is_complex(F) else F * F
-
-
-def _answer(elimination: _Elimination, tol: float | None) -> RPCholeskyResult:
-    """Sum the trace of what remains afresh, with its rounding errors and those of the elimination."""
-    xp, door, k = elimination.xp, elimination.door, elimination.size
-    residual = elimination.diagonal - xp.sum(_squares(xp, elimination.factor), axis=1)
+def _answer(elimination: Elimination, tol: float | None) -> RPCholeskyResult:
+    """Sum the trace of what remains, with its rounding errors and those of the elimination."""
+    xp, door, F = elimination.xp, elimination.door, elimination.factor
+    residual = elimination.diagonal - elimination.lengths
     error, trace = max(float(xp.sum(residual)), 0.0), elimination.trace
-    terms = 4 if xp.isdtype(elimination.F.dtype, "complex floating") else 1
-    rounding = 4 * terms * (k + 4) * elimination.roundoff * trace + 4 * (k + residual.shape[0]) * U * trace
+    pivots = _arrays.from_numpy(elimination.pivots, F)
+    slack = rounding(F, xp.take(F, pivots, axis=0), trace)
     return RPCholeskyResult(
-        indices=door.leave(_arrays.from_numpy(elimination.pivots, elimination.F)),
-        F=door.leave(elimination.factor),
+        indices=door.leave(pivots),
+        F=door.leave(F),
         residual=door.leave(xp.where(residual > 0, residual, xp.zeros_like(residual))),
         error=error,
         relative_error=error / trace if trace else 0.0,
         evaluations=elimination.evaluations,
         converged=tol is None or error <= tol * trace,
-        certificate=Certificate(CLAIM, error + rounding, 1.0, "trace"),
+        certificate=Certificate(CLAIM, error + slack, 1.0, "trace"),
     )

@@ -31,7 +31,7 @@ class KernelFunction:
         name = type(self).__name__
         door, [X, Y] = _arrays.enter(name, X=X, Y=Y)
         for label, points in (("X", X), ("Y", Y)):
-            _checks.ndim(name, label, _checks.real_dtype(name, label, points), 2)
+            _checks.ndim(name, label, _checks.real_dtype(name, label, check_dense(name, label, self, points)), 2)
         _checks.shape(name, "Y", Y, (Y.shape[0], X.shape[1]))
         return door.leave(kernels.kernel_entries.apply(X, Y, self.family, self.numbers))
 
@@ -134,6 +134,19 @@ class Polynomial(KernelFunction):
 @dataclass(frozen=True)
 class Cosine(KernelFunction):
     """Cosine of the angle between x and y; 0 where one of them is zero."""
+
+
+def check_dense(function: str, name: str, kernel: object, X: Array) -> Array:
+    """Require dense points where a kernel needs them.
+
+    Raises
+    ------
+    TypeError
+        Sparse points meet the Laplace kernel, whose distances are no products.
+    """
+    if isinstance(kernel, Laplace) and _arrays.is_sparse(X):
+        raise TypeError(f"{function}: {name} must be a dense array for the Laplace kernel; got {type(X).__name__}")
+    return X
 
 
 NAMES: dict[str, KernelFunction] = {

@@ -1,7 +1,7 @@
 """Register tiles: the inner loops of dense kernels, emitted as vector code for the host's CPU.
 
 Compilers do not keep a block of a matrix product in registers on their own. The
-functions here build Numba intrinsics that do. They, `_tile_signs` and `_vector` are the only code of the
+functions here build Numba intrinsics that do. They and those of `_tile_signs`, `_vector` and `_profiles` are the code of the
 library that emits LLVM IR; kernels call them inside `njit` functions with ordinary arrays::
 
     from numba import njit
@@ -97,12 +97,13 @@ def outer(rows: int = ROWS, vectors: int = VECTORS, lanes: int | None = None, *,
     return tile
 
 
-def inner(rows: int = ROWS, lanes: int | None = None) -> Callable[..., None]:
+def inner(rows: int = ROWS, lanes: int | None = None, *, apart: bool = False) -> Callable[..., None]:
     """Build `dots(K, a, ia, sa, x, ix, c, ic)`, inner products of a few vectors with one.
 
     The intrinsic adds to c[ic + i], for 0 <= i < rows, the sum of a[ia + i * sa + k] *
     x[ix + k] over k < K, in the dtype of c. Each sum runs in `lanes` (at most the
-    register's) interleaved parts, which are added in a tree at the end.
+    register's) interleaved parts, which are added in a tree at the end. If they stay `apart`,
+    K is a multiple of `lanes`, and part v is added to c[ic + i * lanes + v].
     """
 
     @intrinsic
@@ -127,6 +128,11 @@ def inner(rows: int = ROWS, lanes: int | None = None) -> Callable[..., None]:
                 ]
 
             blocks = builder.sdiv(K, integer(wide))
+            if apart:
+                places = [builder.add(ic, integer(i * wide)) for i in range(rows)]
+                for total, at in zip(loop(builder, blocks, [C.load(at) for at in places], step), places, strict=True):
+                    C.store(total, at)
+                return context.get_dummy_value()
             sums = loop(builder, blocks, [ir.Constant(C.vector, None)] * rows, step)
             sums = [_tree(builder, s, wide) for s in sums]
             sums = loop(builder, K, sums, tail, start=builder.mul(blocks, integer(wide)))

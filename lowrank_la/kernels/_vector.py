@@ -27,13 +27,13 @@ _FRACTION_BITS = 52
 
 
 class Vector:
-    """A vector of float64 or uint64 numbers inside a function under construction."""
+    """A vector of float64, float32 or unsigned integers of their size inside a function under construction."""
 
     __array_ufunc__ = None  # NumPy's numbers leave the operators to this class
 
     def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
         self.builder, self.value = builder, value
-        self.is_float = isinstance(value.type.element, ir.DoubleType)
+        self.is_float = not isinstance(value.type.element, ir.IntType)
 
     def constant(self, number: Any) -> Vector:
         """Return a number in every lane, of the type of this vector."""
@@ -79,8 +79,17 @@ class Vector:
 
     def where(self, bit: Vector, other: Vector) -> Vector:
         """Return self in the lanes whose bit 0 is set, else other."""
-        set_ = self.builder.trunc(bit.value, ir.VectorType(ir.IntType(1), LANES))
+        set_ = self.builder.trunc(bit.value, ir.VectorType(ir.IntType(1), self.value.type.count))
         return Vector(self.builder, self.builder.select(set_, self.value, other.value))
+
+    def where_above(self, least: Operand, other: Operand) -> Vector:
+        """Return self in the lanes where it is above `least`, else other; NaN is not above."""
+        above = self.builder.fcmp_ordered(">", self.value, self._operand(least))
+        return Vector(self.builder, self.builder.select(above, self.value, self._operand(other)))
+
+    def magnitude(self) -> Vector:
+        """Return the absolute value of floating-point numbers."""
+        return self._call("llvm.fabs")
 
     def number(self) -> Vector:
         """Return integers below 2^52 as floating-point numbers: 2^52 has room for them in its last bits."""
@@ -89,11 +98,13 @@ class Vector:
 
     def bits(self) -> Vector:
         """Return floating-point numbers as the integers with the same bits."""
-        return Vector(self.builder, self.builder.bitcast(self.value, ir.VectorType(ir.IntType(64), LANES)))
+        wide = isinstance(self.value.type.element, ir.DoubleType)
+        return Vector(self.builder, self.builder.bitcast(self.value, ir.VectorType(ir.IntType(64 if wide else 32), self.value.type.count)))
 
     def as_float(self) -> Vector:
         """Return integers as the floating-point numbers with the same bits."""
-        return Vector(self.builder, self.builder.bitcast(self.value, ir.VectorType(ir.DoubleType(), LANES)))
+        element = ir.DoubleType() if self.value.type.element.width == 64 else ir.FloatType()
+        return Vector(self.builder, self.builder.bitcast(self.value, ir.VectorType(element, self.value.type.count)))
 
     def _with(self, operation: Callable[..., ir.Value], other: Operand) -> Vector:
         return Vector(self.builder, operation(self.value, self._operand(other)))
@@ -104,7 +115,8 @@ class Vector:
     def _call(self, name: str, *others: ir.Value) -> Vector:
         kind = self.value.type
         signature = ir.FunctionType(kind, [kind] * (1 + len(others)))
-        function = cgutils.get_or_insert_function(self.builder.module, signature, f"{name}.v{kind.count}f64")
+        suffix = "f64" if isinstance(kind.element, ir.DoubleType) else "f32"
+        function = cgutils.get_or_insert_function(self.builder.module, signature, f"{name}.v{kind.count}{suffix}")
         return Vector(self.builder, self.builder.call(function, [self.value, *others]))
 
 

@@ -1,0 +1,140 @@
+"""scikit-learn estimators: scikit-learn's own checks, agreement with the functions, and what they add."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+sklearn = pytest.importorskip("sklearn")
+
+from sklearn.base import clone  # noqa: E402
+from sklearn.datasets import load_diabetes, load_digits  # noqa: E402
+from sklearn.kernel_ridge import KernelRidge as PeerKernelRidge  # noqa: E402
+from sklearn.linear_model import Ridge  # noqa: E402
+from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
+
+from lowrank_la.estimators import KernelRidge, Nystrom  # noqa: E402
+from lowrank_la.kernel_methods import RBF, kernel_ridge, nystrom  # noqa: E402
+
+X, Y = load_diabetes(return_X_y=True)
+
+
+INDEFINITE = {  # what these checks hand over as a kernel matrix is none
+    "check_positive_only_tag_during_fit": "a product less its mean entry is not positive semidefinite",
+    "check_estimators_dtypes": "a float32 product, cast to float64, is positive semidefinite to single precision only",
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(
+    [
+        KernelRidge(),
+        KernelRidge(solver="pcg", tol=1e-10),
+        KernelRidge(solver="nystrom"),
+        KernelRidge(kernel="precomputed"),
+        Nystrom(),
+        Nystrom(kernel="precomputed"),
+    ],
+    expected_failed_checks=lambda estimator: INDEFINITE if estimator.kernel == "precomputed" else {},
+)
+def test_scikit_learn_agrees(estimator, check):
+    check(estimator)
+
+
+def test_predictions_are_those_of_the_function_and_of_scikit_learn():
+    model = KernelRidge(kernel=RBF(0.1), ridge=0.5, random_state=0).fit(X[:300], Y[:300])
+    result = kernel_ridge(X[:300], Y[:300], kernel=RBF(0.1), ridge=0.5, rng=0)
+    assert np.array_equal(model.dual_coef_, result.coefficients)
+    peer = PeerKernelRidge(alpha=0.5, kernel="rbf", gamma=50).fit(X[:300], Y[:300])
+    np.testing.assert_allclose(model.predict(X), peer.predict(X), rtol=1e-9)
+    f, bound = model.predict(X[300:], return_bound=True)
+    assert (abs(f - peer.predict(X[300:])) <= bound + 1e-9).all()
+    assert model.X_fit_.shape == (300, 10)
+    assert model.ridge_ == 0.5
+
+
+def test_weights_and_many_targets():
+    weights = np.random.default_rng(0).integers(0, 3, len(X))
+    Z = np.stack([Y, X[:, 0]], axis=1)
+    model = KernelRidge(kernel=RBF(0.1), ridge=0.5).fit(X, Z, sample_weight=weights)
+    peer = PeerKernelRidge(alpha=0.5, kernel="rbf", gamma=50).fit(X, Z, sample_weight=np.maximum(weights, 1e-12))
+    np.testing.assert_allclose(model.predict(X), peer.predict(X), rtol=1e-5, atol=1e-6)
+
+
+def test_precomputed_kernels():
+    K = RBF(0.1)(X, X)
+    model = KernelRidge(kernel="precomputed", ridge=0.5, solver="nystrom", rank=50, random_state=0).fit(K[:300, :300], Y[:300])
+    other = KernelRidge(kernel=RBF(0.1), ridge=0.5, solver="nystrom", rank=50, random_state=0).fit(X[:300], Y[:300])
+    np.testing.assert_allclose(model.predict(K[:, :300]), other.predict(X), rtol=1e-6)
+    features = Nystrom(kernel="precomputed", rank=50, random_state=0).fit(K[:300, :300])
+    same = Nystrom(kernel=RBF(0.1), rank=50, random_state=0).fit(X[:300])
+    np.testing.assert_allclose(features.transform(K[:, :300]), same.transform(X), atol=1e-8)
+    assert cross_val_score(KernelRidge(kernel="precomputed", ridge=1.0), K, Y - Y.mean()).mean() > 0.4
+
+
+def test_ridges_by_leave_one_out_and_by_grids():
+    model = KernelRidge(ridge="loo", random_state=0).fit(X, Y - Y.mean())
+    assert model.ridge_ > 0
+    search = GridSearchCV(KernelRidge(random_state=0), {"ridge": [model.ridge_ / 30, model.ridge_, model.ridge_ * 30]}, cv=5)
+    assert search.fit(X, Y - Y.mean()).best_params_ == {"ridge": model.ridge_}
+    assert model.result_.leave_one_out().shape == Y.shape
+
+
+def test_features_in_a_pipeline():
+    digits, labels = load_digits(return_X_y=True)
+    transformer = Nystrom(rank=100, random_state=0)
+    F = transformer.fit_transform(digits)
+    expected = nystrom(digits, rank=100, rng=_seed(0))
+    assert np.array_equal(F, expected.F)
+    np.testing.assert_allclose(transformer.transform(digits[:9]), expected.features(digits[:9]), atol=1e-10)
+    assert list(transformer.get_feature_names_out()[:2]) == ["nystrom0", "nystrom1"]
+    assert transformer.relative_error_ == expected.relative_error
+    assert transformer.certificate_ == expected.certificate
+    assert transformer.transform(digits.astype(np.float32)).dtype == np.float64
+    assert Nystrom(rank=9, random_state=0).fit_transform(digits.astype(np.float32)).dtype == np.float32
+    assert Nystrom(rank=5000, random_state=0, method="greedy").fit(X).transform(X).shape[1] <= len(X)
+    assert cross_val_score(make_pipeline(Nystrom(rank=100, random_state=0), Ridge(1e-3)), digits, labels).mean() > 0.7
+
+
+def _seed(random_state):
+    return int(np.random.RandomState(random_state).randint(2**31 - 1))
+
+
+def test_estimators_can_be_cloned_and_stored():
+    model = KernelRidge(kernel="matern", ridge=0.1, random_state=3)
+    assert clone(model).get_params() == model.get_params()
+    model.fit(X, Y)
+    np.testing.assert_allclose(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X), rtol=1e-10)
+    features = Nystrom(kernel="laplace", rank=20, random_state=3).fit(X)
+    np.testing.assert_allclose(pickle.loads(pickle.dumps(features)).transform(X), features.transform(X), rtol=1e-10)
+    assert len(pickle.dumps(features)) < 40_000
+
+
+@pytest.mark.parametrize(
+    ("estimator", "error", "text"),
+    [
+        (KernelRidge(ridge=-1), ValueError, "kernel_ridge: ridge must be a number above 0; got -1"),
+        (KernelRidge(kernel="gauss"), ValueError, "kernel_ridge: kernel must be one of"),
+        (Nystrom(method="best"), ValueError, "nystrom: method must be one of"),
+        (Nystrom(rank=0), ValueError, "nystrom: rank must be an integer between 1 and 442; got 0"),
+    ],
+    ids=str,
+)
+def test_bad_parameters(estimator, error, text):
+    with pytest.raises(error, match=text):
+        estimator.fit(X, Y)
+
+
+def test_without_scikit_learn_the_error_says_what_to_install():
+    code = (
+        "import sys; sys.modules['sklearn'] = None; sys.modules['sklearn.base'] = None\n"
+        "import lowrank_la\n"
+        "try:\n    import lowrank_la.estimators\n"
+        "except ImportError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == 'lowrank_la.estimators needs scikit-learn: pip install "lowrank_la[sklearn]"'
