@@ -147,6 +147,13 @@ def beside(function: str, name: str, x: Array, like: Array) -> Array:
     return x
 
 
+def bfloat16_words(x: Any) -> np.ndarray | None:
+    """View the memory of a bfloat16 tensor on the CPU as uint16 words; None for anything else."""
+    if not compat.is_torch_array(x) or _dtype_name(x.dtype) != "bfloat16" or x.device.type != "cpu" or x.requires_grad:
+        return None
+    return x.view(compat.array_namespace(x).uint16).numpy()
+
+
 def _as_array(function: str, name: str, x: Array) -> Array:
     if is_sparse(x) or (is_array(x) and not isinstance(x, np.ndarray)):
         return x

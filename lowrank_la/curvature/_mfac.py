@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,9 @@ import numpy as np
 from lowrank_la import _arrays, _checks
 from lowrank_la._arrays import Array
 from lowrank_la.curvature import _solve
-from lowrank_la.curvature._small import Small, finite, gram, tiles
+from lowrank_la.curvature._blocks import Blocks
+from lowrank_la.curvature._entries import Entries
+from lowrank_la.curvature._small import Small, finite, gram
 from lowrank_la.curvature._solve import MFACResult
 from lowrank_la.factor._dense import promote, wide
 
@@ -27,8 +31,12 @@ class MFAC:
     grads : array (m, d), real
         The gradients, one a row, of single samples or of batches: that decides which matrix
         this is. They are kept, not copied, and must not change afterwards.
+        Tensors of bfloat16 on the CPU stay as they are: half the memory of float32.
     damp : float, damp > 0
-        What is added to the diagonal.
+        What is added to the diagonal; `spectrum` helps to choose it.
+    block : int, block >= 1, default None
+        Sets all entries of G^T G to zero but those between coordinates of one block, of so many neighbours. The
+        last block may be smaller.
 
     Attributes
     ----------
@@ -36,11 +44,13 @@ class MFAC:
         (m, d).
     damp : float
         The damping.
+    block : int or None
+        Size of the blocks.
 
     Raises
     ------
     ValueError
-        grads is not 2-dimensional, empty, or has entries that are not finite or too large to square; damp is not positive.
+        grads is not 2-dimensional, empty, or has entries that are not finite or too large to square; damp or block is not positive.
     TypeError
         grads is complex, sparse or no array of numbers.
 
@@ -57,7 +67,10 @@ class MFAC:
 
     Cost: m^2 d flops at the start, 4 m d for each right-hand side, in two passes over the
     gradients, and half as much again where rounding errors ask for a correction.
-    Memory: the gradients and 4 m^2 numbers.
+    Memory: the gradients and O(m^2) numbers.
+
+    With blocks of size B: m d min(m, B) flops at the start and d min(m, B)^2 / B numbers in double precision, from which four passes
+    over the gradients make an answer. `error_bound` then comes from the residual over damp: with a small damp it is far above the error.
 
     References
     ----------
@@ -79,15 +92,29 @@ class MFAC:
     True
     """
 
-    def __init__(self, grads: Array, *, damp: float = 1e-5) -> None:
+    def __init__(self, grads: Array, *, damp: float = 1e-5, block: int | None = None) -> None:
         self.damp = _checks.real(NAME, "damp", damp, 0, open=True)
-        self._door, [G] = promote(NAME, grads=grads)
-        self._G = finite(NAME, "grads", _checks.not_empty(NAME, "grads", _checks.ndim(NAME, "grads", G, 2)))
+        words = _arrays.bfloat16_words(grads)
+        self._door, [G] = promote(NAME, grads=grads if words is None else grads[:0])
+        G = G if words is None else words
+        self._G = _checks.not_empty(NAME, "grads", _checks.ndim(NAME, "grads", G, 2))
         self.shape: tuple[int, int] = (int(G.shape[0]), int(G.shape[1]))
-        self._small = Small(gram(G), self.shape[0], self.damp)
+        self.block = None if block is None else _checks.integer(NAME, "block", block, 1)
+        self._prepare(None)
+
+    def _prepare(self, K: np.ndarray | None) -> None:
+        """Set up H for the damping, from K = G G^T where that is known."""
+        self._entries: Entries | Blocks
+        if self.block is not None and self.block < self.shape[1]:
+            finite(NAME, "grads", self._G)
+            self._entries = Blocks(self._G, self.damp, self.block)
+            return
+        K = gram(NAME, "grads", self._G) if K is None else K
+        self._entries = Entries(self._G, Small(K, self.shape[0], self.damp))
 
     def __repr__(self) -> str:
-        return f"{NAME} of {self.shape[0]} gradients of length {self.shape[1]}, damp = {self.damp:g}"
+        blocks = "" if self.block is None else f", blocks of {self.block}"
+        return f"{NAME} of {self.shape[0]} gradients of length {self.shape[1]}, damp = {self.damp:g}{blocks}"
 
     def solve(self, b: Array) -> MFACResult:
         """Return H^-1 b.
@@ -114,22 +141,26 @@ class MFAC:
         ConvergenceWarning
             damp is so small beside the gradients that x may have less than three correct digits.
         """
-        return _solve.solve(f"{NAME}.solve", self._G, self._small, self._door, b)
+        where = f"{NAME}.solve"
+        if isinstance(self._entries, Blocks):
+            return _solve.solve_blocks(where, self._G, self._entries, self._door, b)
+        return _solve.solve(where, self._G, self._entries.small, self._door, b)
 
     def diagonal(self) -> Array:
-        """Return the diagonal of H^-1, array (d,), between 0 and 1 / damp; 2 m^2 d flops."""
-        return self._door.leave(self._door.xp.astype(self._diagonal(), self._G.dtype))
+        """Return the diagonal of H^-1, array (d,), between 0 and 1 / damp; 2 m^2 d flops, or 2 m d min(m, block)."""
+        return self._door.leave(self._door.xp.astype(self._entries.diagonal(), self._door.dtype))
 
     def element(self, i: int, j: int) -> float:
         """Return one entry of H^-1, see `elements`."""
         where = f"{NAME}.element"
         i, j = (_checks.integer(where, name, value, 0, self.shape[1] - 1) for name, value in (("i", i), ("j", j)))
-        return float(self._elements(np.array([i]), np.array([j]))[0])
+        return float(self._entries.elements(np.array([i]), np.array([j]))[0])
 
     def elements(self, rows: Array, cols: Array) -> Array:
         """Return the entries of H^-1 at pairs of places.
 
-        Each costs O(m), and each column that occurs 2 m^2 flops: for it nothing of the size of the gradients has to be kept.
+        Each costs O(m), and a column that occurs for the first time 2 m^2 flops: what is computed of it
+        is kept, in m numbers, for later calls. Between blocks entries are zero; inside, columns are not kept.
 
         Parameters
         ----------
@@ -151,8 +182,55 @@ class MFAC:
         where = f"{NAME}.elements"
         a, b = self._places(where, "rows", rows), self._places(where, "cols", cols)
         _checks.shape(where, "cols", b, a.shape)
-        values = _arrays.from_numpy(self._elements(a, b), self._G)
-        return self._door.leave(self._door.xp.astype(values, self._G.dtype))
+        values = _arrays.from_numpy(self._entries.elements(a, b), self._G)
+        return self._door.leave(self._door.xp.astype(values, self._door.dtype))
+
+    def spectrum(self) -> Array:
+        """Return the eigenvalues of G^T G / m from the largest on, array (min(m, d),) in float64; O(m^3) flops.
+
+        They help to choose the damping: sum(s / (s + damp)) is the number of directions in which
+        H follows the gradients rather than the damping.
+
+        Raises
+        ------
+        ValueError
+            H is block-diagonal.
+        """
+        values = np.linalg.eigvalsh(self._whole("spectrum").K)[::-1] / self.shape[0]
+        return self._door.leave_wide(_arrays.from_numpy(np.maximum(values[: min(self.shape)], 0.0), self._G))
+
+    def logdet(self) -> float:
+        """Return log det H."""
+        if isinstance(self._entries, Blocks):
+            return self._entries.logdet()
+        small = self._entries.small
+        values = np.maximum(np.linalg.eigvalsh(small.K), 0.0)
+        return self.shape[1] * math.log(self.damp) + float(np.sum(np.log1p(values / small.shift)))
+
+    def with_damp(self, damp: float) -> MFAC:
+        """Return the same with another damping, for the price of O(m^3) flops: no pass over the gradients.
+
+        Parameters
+        ----------
+        damp : float, damp > 0
+            The other damping.
+
+        Raises
+        ------
+        ValueError
+            damp is not positive, or H is block-diagonal.
+        TypeError
+            damp is no number.
+        """
+        other = copy.copy(self)
+        other.damp = _checks.real(f"{NAME}.with_damp", "damp", damp, 0, open=True)
+        other._prepare(self._whole("with_damp").K)
+        return other
+
+    def _whole(self, method: str) -> Small:
+        if isinstance(self._entries, Blocks):
+            raise ValueError(f"{NAME}.{method}: block must be None; got {self.block}")
+        return self._entries.small
 
     def pruning_scores(self, w: Array) -> Array:
         """Return by how much the loss grows when each weight alone is removed and the others make up for it.
@@ -181,7 +259,7 @@ class MFAC:
         .. [1] Hassibi and Stork, Second order derivatives for network pruning: optimal brain surgeon, NIPS 1992.
         """
         w = self._weights(f"{NAME}.pruning_scores", w)
-        return self._door.leave(self._door.xp.astype(w * w / (2 * self._diagonal()), self._G.dtype))
+        return self._door.leave(self._door.xp.astype(w * w / (2 * self._entries.diagonal()), self._door.dtype))
 
     def pruning_update(self, w: Array, index: int | Array) -> Array:
         """Return the weights after some are removed and all others move to make up for it.
@@ -214,50 +292,7 @@ class MFAC:
         Q = self._places(where, "index", index)
         if len(np.unique(Q)) < len(Q):
             raise ValueError(f"{where}: index must not name a weight twice; got {len(Q) - len(np.unique(Q))} repetitions")
-        return self._door.leave(self._door.xp.astype(self._without(w, Q), self._G.dtype))
-
-    def _without(self, w: Array, Q: np.ndarray) -> Array:
-        """Return w - H^-1 E (E^T H^-1 E)^-1 E^T w in float64, for the columns E of the identity in Q."""
-        C = self._columns(Q)
-        S = self._small.W @ C
-        block = np.eye(len(Q)) - S.T @ S
-        np.fill_diagonal(block, np.maximum(np.diagonal(block), self._least(C)))
-        places = _arrays.from_numpy(Q, w)
-        c = np.linalg.solve(block, _arrays.to_numpy(self._door.xp.take(w, places)))
-        t = _arrays.from_numpy(self._small.inverse(C @ c), w)
-        new = self._door.xp.concat([w[columns] + wide(self._G[:, columns]).T @ t for columns in tiles(self._G)])
-        kept = np.ones(self.shape[1], dtype=bool)
-        kept[Q] = False
-        return self._door.xp.where(_arrays.from_numpy(kept, w), new, self._door.xp.zeros_like(new))
-
-    def _least(self, C: np.ndarray) -> np.ndarray:
-        """Return damp / H_aa for columns a of G, below which damp H^-1_aa can fall only by rounding errors."""
-        return 1 / (1 + np.sum(C * C, axis=0) / self._small.shift)
-
-    def _diagonal(self) -> Array:
-        """Return the diagonal of H^-1 in float64: rounding errors are cut off at the bounds 1 / H_aa and 1 / damp."""
-        xp, parts = self._door.xp, []
-        W = _arrays.from_numpy(self._small.W, self._G)
-        for columns in tiles(self._G):
-            tile = wide(self._G[:, columns])
-            S = W @ tile
-            least = 1 / (1 + xp.sum(tile * tile, axis=0) / self._small.shift)
-            parts.append(xp.maximum(1 - xp.sum(S * S, axis=0), least) / self.damp)
-        return xp.concat(parts)
-
-    def _elements(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        used, places = np.unique(np.concatenate([rows, cols]), return_inverse=True)
-        C = self._columns(used)
-        S = self._small.W @ C
-        a, b = places[: len(rows)], places[len(rows) :]
-        values = (rows == cols) - np.sum(S[:, a] * S[:, b], axis=0)
-        least = self._least(C)[a]
-        return np.where(rows == cols, np.maximum(values, least), values) / self.damp
-
-    def _columns(self, places: np.ndarray) -> np.ndarray:
-        """Bring some columns of the gradients to the host, in float64."""
-        taken = self._door.xp.take(self._G, _arrays.from_numpy(places, self._G), axis=1)
-        return np.asarray(_arrays.to_numpy(taken), dtype=np.float64)
+        return self._door.leave(self._door.xp.astype(self._entries.without(w, Q), self._door.dtype))
 
     def _places(self, where: str, name: str, places: Any) -> np.ndarray:
         places = _checks.ndim(where, name, _arrays.beside(where, name, places, self._G), 1)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from lowrank_la import _arrays, _checks
+from lowrank_la import _arrays, _checks, kernels
 from lowrank_la._arrays import Array
 from lowrank_la.curvature import _solve
-from lowrank_la.curvature._small import Small, finite, gram, products
+from lowrank_la.curvature._small import Small, finite, gram, rounded, widened
 from lowrank_la.curvature._solve import MFACResult
-from lowrank_la.factor._dense import promote
+from lowrank_la.factor._dense import host, promote
 from lowrank_la.factor._intake import Kind, reading
 
 NAME = "SlidingMFAC"
@@ -29,6 +29,10 @@ class SlidingMFAC:
         The most gradients that are kept; a further one takes the place of the oldest.
     damp : float, damp > 0
         What is added to the diagonal.
+    storage : None or "bfloat16"
+        How gradients are kept: in the dtype of the first one, or rounded to bfloat16, which takes half the memory of
+        float32 and leaves H exactly the damped Fisher matrix of the rounded gradients; see `push_solve`. It takes
+        NumPy arrays and tensors on the CPU; answers are then computed in float32.
 
     Attributes
     ----------
@@ -54,8 +58,9 @@ class SlidingMFAC:
     window^2 is below d.
 
     Cost: 2 d window flops and a pass over the gradients for each push; 4 d window and two passes for
-    each right-hand side, a third where rounding errors ask for a correction. Memory: d window numbers
-    of the dtype of the gradients and 4 window^2 in double precision.
+    each right-hand side, a third where rounding errors ask for a correction. The newest gradient as
+    right-hand side, the step of an optimizer, takes one pass: its inner products are known.
+    Memory: d window numbers of the dtype of the gradients and O(window^2) in double precision.
 
     Examples
     --------
@@ -63,16 +68,16 @@ class SlidingMFAC:
     >>> from lowrank_la.curvature import SlidingMFAC
     >>> fisher = SlidingMFAC(1000, 8, damp=1e-3)
     >>> for g in np.random.default_rng(0).standard_normal((20, 1000)):
-    ...     fisher.push(g)
-    ...     step = fisher.solve(g)
+    ...     step = fisher.push_solve(g)
     >>> fisher.n, step.converged
     (8, True)
     """
 
-    def __init__(self, d: int, window: int, *, damp: float = 1e-5) -> None:
+    def __init__(self, d: int, window: int, *, damp: float = 1e-5, storage: str | None = None) -> None:
         self._d = _checks.integer(NAME, "d", d, 1)
         self._window = _checks.integer(NAME, "window", window, 1)
         self._damp = _checks.real(NAME, "damp", damp, 0, open=True)
+        self._storage = _checks.choice(NAME, "storage", storage, (None, "bfloat16"))
         self._next = self.n = 0
         self._kind: Kind | None = None  # until the first array
         self._K = np.zeros((self._window, self._window))
@@ -98,22 +103,61 @@ class SlidingMFAC:
         TypeError
             g is complex, no array of numbers, or of another library than the gradients before.
         """
-        where = f"{NAME}.push"
+        self._push(f"{NAME}.push", g, (1, 2))
+
+    def push_solve(self, g: Array) -> MFACResult:
+        """Take a gradient and return H^-1 times it: a step of an optimizer, in two passes over the gradients.
+
+        Where storage rounds, it is the rounded gradient that is meant: what was rounded off lies outside the gradients of
+        H, so that H^-1 would magnify it by 1 / damp.
+
+        Parameters
+        ----------
+        g : array (d,), real
+            The gradient, which is copied.
+
+        Returns
+        -------
+        MFACResult
+            As of `solve`.
+
+        Raises
+        ------
+        ValueError
+            g has another length, entries that are not finite, or an answer outside the range of the dtype.
+        TypeError
+            g is complex, no array of numbers, or of another library than the gradients before.
+
+        Warns
+        -----
+        ConvergenceWarning
+            damp is so small beside the gradients that x may have less than three correct digits.
+        """
+        where = f"{NAME}.push_solve"
+        self._push(where, g, (1,))
+        row, kind = self._G[self._newest, :], self._kind
+        assert kind is not None
+        row = row if self._storage is None else widened(row).astype(np.float32)
+        return _solve.solve(where, self._G, self._factored(), kind.door, row, self._unit())
+
+    def _push(self, where: str, g: Array, dims: tuple[int, ...]) -> None:
         door, [rows] = promote(where, g=g)
-        _checks.ndim(where, "g", rows, (1, 2))
+        _checks.ndim(where, "g", rows, dims)
         _checks.shape(where, "g", rows, (*rows.shape[:-1], self._d))
         _checks.real_dtype(where, "g", rows)
         if rows.ndim == 1:
             rows = rows[None, :]
         elif rows.shape[0] == 0:
             return
-        finite(where, "g", rows)
-        rows = finite(where, "g", self._take(where, "g", door, rows))  # float64 may overflow in a float32 window
-        first = max(0, rows.shape[0] - self._window)
-        while first < rows.shape[0]:
-            last = min(rows.shape[0], first + self._window - self._next)
-            self._replace(rows[first:last, :])
-            first = last
+        used = max(0, rows.shape[0] - self._window)
+        finite(where, "g", rows[:used, :])
+        closed = self._kind is None
+        rows = self._stored(self._take(where, "g", door, rows[used:, :]))
+        try:
+            self._replace(rows, gram(where, "g", rows))
+        except ValueError:
+            self._kind = None if closed else self._kind  # a gradient that is refused does not open the window
+            raise
 
     def pop(self) -> None:
         """Drop the oldest gradient.
@@ -160,13 +204,12 @@ class SlidingMFAC:
         self._take(where, "b", door, _solve.check(where, _checks.real_dtype(where, "b", like), self._d))
         kind = self._kind
         assert kind is not None
-        if self._small is None:
-            self._small = Small(self._K, max(self.n, 1), self._damp)
-        return _solve.solve(where, self._G, self._small, kind.door, b)
+        return _solve.solve(where, self._G, self._factored(), kind.door, b, self._unit() if self._is_newest(like) else None)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to an .npz file of plain arrays; a window that is loaded from it goes on bit for bit."""
         stored: dict[str, Any] = {"d": self._d, "window": self._window, "damp": self._damp, "next": self._next, "n": self.n}
+        stored["storage"] = self._storage or ""
         if self._kind is not None:
             stored |= {"grads": _arrays.to_numpy(self._G), "products": self._K}
         np.savez(path, **stored)
@@ -181,10 +224,12 @@ class SlidingMFAC:
             The file is not one that `save` wrote.
         """
         with reading(NAME, path) as file:
-            stream = cls(int(file["d"]), int(file["window"]), damp=float(file["damp"]))
+            storage = str(file["storage"]) or None if "storage" in file else None
+            stream = cls(int(file["d"]), int(file["window"]), damp=float(file["damp"]), storage=storage)
             if "grads" in file:
-                door, [G] = _arrays.enter(NAME, grads=file["grads"])
-                stream._kind = Kind(door, G[:0, 0], from_file=True)
+                G = file["grads"]
+                door, [like] = _arrays.enter(NAME, grads=G[:0, 0] if storage is None else np.empty(0, np.float32))
+                stream._kind = Kind(door, like, from_file=True)
                 stream._G = _checks.shape(NAME, "grads", G, (stream._window, stream._d))
                 stream._K = _checks.shape(NAME, "products", file["products"], stream._K.shape)
             stream._next, stream.n = int(file["next"]), int(file["n"])
@@ -193,20 +238,72 @@ class SlidingMFAC:
     def _take(self, where: str, name: str, door: Any, x: Array) -> Array:
         """Open the window by its first array; cast the later ones to its dtype."""
         if self._kind is None:
-            self._kind = kind = Kind.of(door, x)
-            self._G = kind.xp.zeros((self._window, self._d), dtype=kind.like.dtype, device=kind.like.device)
+            self._open(self._storable(where, name, Kind.of(door, x)))
         elif self._kind.from_file:
-            self._kind = self._kind.going_on_as(Kind.of(door, x))
+            self._kind = self._kind.going_on_as(self._storable(where, name, Kind.of(door, x)))
             self._G = _arrays.from_numpy(self._G, self._kind.like)
+        assert self._kind is not None
         with np.errstate(over="ignore"):
             return self._kind.cast(where, name, door, x)
 
-    def _replace(self, rows: Array) -> None:
-        """Put gradients at the next places, up to the end of the ring."""
+    def _open(self, kind: Kind) -> None:
+        dtype = kind.like.dtype if self._storage is None else np.uint16
+        self._G = kind.xp.zeros((self._window, self._d), dtype=dtype, device=kind.like.device)
+        self._kind = kind
+
+    def _storable(self, where: str, name: str, kind: Kind) -> Kind:
+        """Return the kind in which arrays are worked with before they are stored.
+
+        Raises
+        ------
+        TypeError
+            They are not on the CPU, and rounded numbers could not be read there.
+        """
+        if self._storage is None:
+            return kind
+        if _arrays.engine_of(kind.like) != "cpu":
+            raise TypeError(f"{where}: {name} must be a NumPy array or a tensor on the CPU for storage in {self._storage}")
+        return Kind(kind.door, kind.like.astype(np.float32))
+
+    def _stored(self, rows: Array) -> Array:
+        """Round gradients to what is kept of them; what is not finite stays so."""
+        if self._storage is None:
+            return rows
+        words = np.empty(rows.shape, np.uint16)
+        for first, block in _arrays.row_blocks(rows):
+            words[first : first + len(block)] = rounded(block)
+        return words
+
+    @property
+    def _newest(self) -> int:
+        return (self._next - 1) % self._window
+
+    def _unit(self) -> np.ndarray:
+        """Return z with G^T z the newest gradient."""
+        return np.eye(1, self._window, self._newest).T
+
+    def _is_newest(self, b: Array) -> bool:
+        """Say whether b is the newest gradient, as it is stored."""
+        if self.n == 0 or b.ndim != 1:
+            return False
+        row = self._G[self._newest, :]
+        return bool(_arrays.namespace(b).all((row if self._storage is None else widened(row)) == b))
+
+    def _factored(self) -> Small:
+        if self._small is None:
+            self._small = Small(self._K, max(self.n, 1), self._damp)
+        return self._small
+
+    def _replace(self, rows: Array, own: np.ndarray) -> None:
+        """Put gradients, whose inner products are `own`, at the next places of the ring."""
         count = rows.shape[0]
-        places = slice(self._next, self._next + count)
-        self._G[places, :] = rows
-        fresh = gram(self._G) if count == self._window else products(self._G, rows.T)
-        self._K[places, :], self._K[:, places] = fresh.T, fresh
+        places = (self._next + np.arange(count)) % self._window
+        if count < self._window:
+            fresh = host(kernels.long_rows.times(self._G, widened(rows).T))
+            self._K[places, :], self._K[:, places] = fresh.T, fresh
+        self._K[np.ix_(places, places)] = own
+        cut = min(count, self._window - self._next)
+        self._G[self._next : self._next + cut, :] = rows[:cut, :]
+        self._G[: count - cut, :] = rows[cut:, :]
         self._next = (self._next + count) % self._window
         self.n, self._small = min(self.n + count, self._window), None

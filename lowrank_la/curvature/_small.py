@@ -1,4 +1,4 @@
-"""The m x m algebra in float64, and passes over the long rows by tiles of columns that are widened in the cache.
+"""The m x m algebra in float64.
 
 For H = damp I + G^T G / n, with K = G G^T and K_lam = K + n damp I,
 
@@ -18,11 +18,8 @@ import numpy as np
 
 from lowrank_la import _arrays, _checks, kernels
 from lowrank_la._arrays import Array
-from lowrank_la.factor._dense import MOST, U, gamma, host, wide
+from lowrank_la.factor._dense import MOST, U, gamma, host
 
-TILE = 2048  # columns that are widened at a time, for matrix products
-NARROW = 512  # the same for products with few vectors: a tile that stays in the second-level cache
-FEW = 8  # vectors
 FLOOR = 4 * U  # eigenvalues of K + n damp I below this share of the trace are rounding errors
 
 
@@ -59,6 +56,31 @@ class Small:
         values = np.maximum(np.maximum(values, 0) + self.shift, FLOOR * np.trace(self.K))
         return V.T / np.sqrt(values)[:, None]
 
+    def reach(self, f: np.ndarray, slack: float, enough: np.ndarray) -> np.ndarray:
+        """Bound the norms of n G^T (K + n damp I)^-1 w over all w with |w_i| <= f_i, for the columns of f.
+
+        The norm of n G^T (K + n damp I)^-1 is at most sqrt(n / damp) / 2. If that is not `enough`, W may tell more.
+        """
+        plain = math.sqrt(self.n / self.damp) / 2 * np.linalg.norm(f, axis=0)
+        stretch = math.inf if np.all(plain <= enough) else self._stretch(slack)
+        return np.minimum(plain, self.n * stretch * np.linalg.norm(np.abs(self.W) @ f, axis=0)) if stretch < math.inf else plain
+
+    def _stretch(self, slack: float) -> float:
+        """Bound sqrt(|W^-T (K + n damp I)^-1 W^-1|) for the K that `slack` bounds the rounding errors of."""
+        m = self.K.shape[0]
+        rounding = 2 * gamma(m + 8, self.K) * self._scale**2 * (np.trace(self.K) + m * self.shift)
+        defect = self._defect + rounding + slack * np.sum((np.abs(self.W) @ self.lengths) ** 2)
+        return 1 / math.sqrt(1 - defect) if defect < 1 / 2 else math.inf
+
+    @functools.cached_property
+    def _scale(self) -> float:
+        return float(np.linalg.norm(self.W))
+
+    @functools.cached_property
+    def _defect(self) -> float:
+        """Return ||W (K + n damp I) W^T - I||_F, as computed."""
+        return float(np.linalg.norm(self.W @ self.times(self.W.T) - np.eye(self.K.shape[0])))
+
     def inverse(self, u: np.ndarray) -> np.ndarray:
         """Return (K + n damp I)^-1 u, corrected once."""
         t = self.W.T @ (self.W @ u)
@@ -78,36 +100,27 @@ class Small:
         return self.lengths @ np.abs(w)
 
 
-def tiles(G: Array, width: int = TILE) -> Iterator[slice]:
-    """Cut the columns of G into tiles."""
-    for first in range(0, G.shape[1], width):
-        yield slice(first, min(first + width, G.shape[1]))
-
-
 def products_error(G: Array) -> float:
-    """Bound the relative rounding error of what `gram`, `products` and sums over narrow tiles give."""
-    return gamma(min(TILE, G.shape[1]) + math.ceil(G.shape[1] / NARROW) + 4, G)
+    """Bound the relative rounding error of K and of products with the gradients, in the scale of their terms."""
+    return gamma(max(kernels.long_rows.terms(G), kernels.row_gram.terms(G)), np.empty(0))
 
 
-def gram(G: Array) -> np.ndarray:
-    """Return G G^T in float64."""
-    xp = _arrays.namespace(G)
-    total = xp.zeros((G.shape[0], G.shape[0]), dtype=xp.float64, device=G.device)
-    for columns in tiles(G):
-        tile = wide(G[:, columns])
-        total += tile @ tile.T
-    return host(total)
+def gram(function: str, name: str, G: Array) -> np.ndarray:
+    """Return G G^T in float64 for real, finite rows whose squares do not overflow: its diagonal tells.
 
-
-def products(G: Array, X: Array) -> np.ndarray:
-    """Return G X in float64."""
-    xp, k = _arrays.namespace(G), X.shape[1]
-    if k <= FEW and _arrays.engine_of(G) == "cpu" and G.flags.c_contiguous and 2.0 * G.size * k > kernels.skinny.FEW_FLOPS:
-        return kernels.skinny.times(G, wide(X))  # its sums are cut after 1024 columns
-    total = xp.zeros((G.shape[0], k), dtype=xp.float64, device=G.device)
-    for columns in tiles(G, NARROW if k <= FEW else TILE):
-        total += wide(G[:, columns]) @ wide(X[columns, :])
-    return host(total)
+    Raises
+    ------
+    TypeError
+        They are complex.
+    ValueError
+        An entry is not finite or too large.
+    """
+    _checks.real_dtype(function, name, G)
+    with np.errstate(over="ignore", invalid="ignore"):
+        K = host(kernels.row_gram.gram(G))
+    if not np.all(np.diagonal(K) <= MOST[8] ** 2):
+        finite(function, name, G)
+    return K
 
 
 def finite(function: str, name: str, x: Array) -> Array:
@@ -120,9 +133,27 @@ def finite(function: str, name: str, x: Array) -> Array:
     ValueError
         An entry is not finite or too large.
     """
+    xp = _arrays.namespace(x)
+    if x.dtype == xp.uint16:
+        x = widened(x)
     _checks.real_dtype(function, name, x)
     _checks.finite(function, name, x)
-    xp = _arrays.namespace(x)
     if x.dtype == xp.float64 and any(float(xp.max(xp.abs(block))) > MOST[8] for _, block in _arrays.row_blocks(x)):
         raise ValueError(f"{function}: {name} must have entries whose squares do not overflow; scale it down")
     return x
+
+
+def rounded(x: np.ndarray) -> np.ndarray:
+    """Round float32 numbers to bfloat16, the nearest or the even one, and return their words."""
+    bits = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
+    return ((bits + (((bits >> 16) & 1) + 0x7FFF)) >> 16).astype(np.uint16)
+
+
+def widened(x: Array) -> Array:
+    """Return gradients in float64, those in bfloat16 from their words."""
+    return kernels.long_rows.widened(x)
+
+
+def tiles(G: Array) -> Iterator[slice]:
+    """Cut the columns of G into tiles."""
+    return kernels.long_rows.tiles(G.shape[1])
