@@ -8,7 +8,7 @@ COMPARED = {task.name: task for task in TASKS}
 class Top:
     """`TopEigenvector` against shape and method."""
 
-    params = (((4000, 20), (100_000, 200), (40_000, 2000)), ("blocks", "gram"))
+    params = (((4000, 20), (100_000, 200), (40_000, 2000)), ("blocks", "gram", "oja", "directions"))
     param_names = ("shape", "method")
     timeout = 300
 
@@ -27,7 +27,7 @@ class Top:
 
 
 class Gap:
-    """The constant in front of the paper's rate: error times the root of R = lambda_1 / lambda_2."""
+    """The constant in front of the paper's rate: error times the root of R = lambda_1 / lambda_2; see also `streaming_tables`."""
 
     params = (1.5, 2.0, 4.0, 16.0, 64.0)
     param_names = ("ratio",)
@@ -37,6 +37,20 @@ class Gap:
 
     def track_error_times_root_of_ratio(self, ratio):
         return error(self.stream, ours(self.stream))["1 - (v . v1)^2"] * ratio**0.5
+
+
+class Several:
+    """Several vectors, in one pass."""
+
+    params = (1, 4, 16)
+    param_names = ("n_vectors",)
+
+    def setup(self, n_vectors):
+        self.stream = spiked(20_000, 200)
+        self.time_several(n_vectors)
+
+    def time_several(self, n_vectors):
+        ours(self.stream, n_vectors=n_vectors)
 
 
 class Compared:

@@ -29,6 +29,7 @@ exclude_patterns = ["_build", "gallery/*.md5", "gallery/*.ipynb", "gallery/*.py"
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+templates_path = ["_templates"]  # of classes, without what they inherit
 autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False

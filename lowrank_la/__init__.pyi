@@ -1,5 +1,7 @@
+from . import adapters as adapters
 from . import dpp as dpp
 from . import factor as factor
+from . import kernel_methods as kernel_methods
 from . import sampling as sampling
 from . import sketching as sketching
 from ._result import Certificate as Certificate
@@ -13,6 +15,14 @@ from .curvature import MFACResult as MFACResult
 from .curvature import SlidingMFAC as SlidingMFAC
 from .dpp import sample_dpp as sample_dpp
 from .dpp import weighted_lstsq as weighted_lstsq
+from .estimators import KernelRidge as KernelRidge
+from .kernel_methods import KernelRidgeResult as KernelRidgeResult
+from .kernel_methods import NystromResult as NystromResult
+from .kernel_methods import SequentialNystrom as SequentialNystrom
+from .kernel_methods import SequentialNystromResult as SequentialNystromResult
+from .kernel_methods import kernel_leverage_scores as kernel_leverage_scores
+from .kernel_methods import kernel_ridge as kernel_ridge
+from .kernel_methods import nystrom as nystrom
 from .regression import LpResult as LpResult
 from .regression import LstsqResult as LstsqResult
 from .regression import lp_regression as lp_regression
@@ -22,8 +32,15 @@ from .sampling import lewis_weights as lewis_weights
 from .sampling import lp_sensitivities as lp_sensitivities
 from .sampling import ridge_leverage_scores as ridge_leverage_scores
 from .sampling import sample_rows as sample_rows
+from .sliced import SlicedResult as SlicedResult
+from .sliced import sliced_wasserstein as sliced_wasserstein
 from .streaming import TopEigenvector as TopEigenvector
 from .streaming import TopEigenvectorResult as TopEigenvectorResult
 from .streaming import top_eigenvector as top_eigenvector
+from .transport import LightBridge as LightBridge
+from .transport import TransportResult as TransportResult
+from .transport import light_bridge as light_bridge
+from .transport import sinkhorn as sinkhorn
+from .transport import sinkhorn_divergence as sinkhorn_divergence
 
 __version__: str

@@ -19,7 +19,7 @@ from lowrank_la.streaming import TopEigenvector, top_eigenvector
 D = 12
 RNG = np.random.default_rng(0)
 SPIKE = RNG.standard_normal((6000, D)) * np.array([2.0] + [1.0] * (D - 1))
-METHODS = ("blocks", "gram", "directions")
+METHODS = ("blocks", "gram", "oja", "directions")
 pytestmark = pytest.mark.filterwarnings("ignore::lowrank_la.ConvergenceWarning")
 
 
@@ -45,7 +45,7 @@ def sine(v, w):
     return np.sqrt(max(0.0, 1 - abs(np.vdot(v, w)) ** 2))
 
 
-@pytest.mark.parametrize(("method", "error"), [("blocks", 0.12), ("gram", 1e-7), ("directions", 1e-6)])
+@pytest.mark.parametrize(("method", "error"), [("blocks", 0.12), ("gram", 1e-7), ("oja", 0.12), ("directions", 1e-6)])
 def test_it_finds_the_leading_eigenvector(method, error):
     result = streamed(np.array_split(SPIKE, 7), **options(method)).result()
     values, v1 = truth(SPIKE)
@@ -61,7 +61,8 @@ def test_it_finds_the_leading_eigenvector(method, error):
 def test_automatic_choice():
     assert "blocks" in repr(TopEigenvector(5))
     assert "gram" in repr(TopEigenvector(5, order="arbitrary"))
-    assert "directions" in repr(TopEigenvector(10_000, order="arbitrary"))
+    assert "oja" in repr(TopEigenvector(10_000, order="arbitrary"))
+    assert "directions" in repr(TopEigenvector(10_000, n_vectors=2, order="arbitrary"))
 
 
 def test_short_streams_are_exact():
@@ -205,7 +206,8 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 from lowrank_la.streaming import TopEigenvector
-A, stream = np.load(sys.argv[1]), TopEigenvector(12, rng=0)
+order, method = sys.argv[3:]
+A, stream = np.load(sys.argv[1]), TopEigenvector(12, order=order, method=method, rng=0)
 for number, chunk in enumerate(np.array_split(A, 6)):
     stream.partial_fit(chunk)
     if number == 3:
@@ -216,14 +218,16 @@ for number, chunk in enumerate(np.array_split(A, 6)):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-def test_a_killed_process_is_taken_up_again(tmp_path):
+@pytest.mark.parametrize("method", ["blocks", "oja"])
+def test_a_killed_process_is_taken_up_again(tmp_path, method):
     np.save(tmp_path / "A.npy", SPIKE)
-    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "A.npy", tmp_path / "state.npz"], check=False)
+    files = tmp_path / "A.npy", tmp_path / "state.npz"
+    done = subprocess.run([sys.executable, "-c", KILLED, *files, options(method)["order"], method], check=False)
     assert done.returncode == -signal.SIGKILL
     stream, chunks = TopEigenvector.load(tmp_path / "state.npz"), np.array_split(SPIKE, 6)
     for chunk in chunks[4:]:
         stream.partial_fit(chunk)
-    np.testing.assert_array_equal(stream.result().v, streamed(chunks).result().v)
+    np.testing.assert_array_equal(stream.result().v, streamed(chunks, **options(method)).result().v)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -339,7 +343,10 @@ BAD = [
     (lambda: TopEigenvector(2.5), TypeError, "d must"),
     (lambda: TopEigenvector(3, k=0), ValueError, "k must"),
     (lambda: TopEigenvector(3, order="sorted"), ValueError, "order must"),
-    (lambda: TopEigenvector(3, method="oja"), ValueError, "method must"),
+    (lambda: TopEigenvector(3, method="power"), ValueError, "method must"),
+    (lambda: TopEigenvector(3, method="oja", n_vectors=2), ValueError, "method must"),
+    (lambda: TopEigenvector(3, n_vectors=4), ValueError, "n_vectors must"),
+    (lambda: TopEigenvector(3, n_vectors=2, k=1), ValueError, "k must"),
     (lambda: TopEigenvector(3, method="blocks", order="arbitrary"), ValueError, "method must"),
     (lambda: TopEigenvector(3, rng="x"), TypeError, "rng must"),
     (lambda: TopEigenvector(3).result(), ValueError, "must have got rows"),
@@ -374,3 +381,15 @@ def test_threads_do_not_matter():
         with limit_threads(threads), warnings.catch_warnings():
             answers.append(streamed(np.array_split(SPIKE, 5)).result().v)
     np.testing.assert_allclose(*answers, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_entries_that_are_stored_twice(method):
+    rows, columns = np.repeat(np.arange(3000), 4), np.tile([5, 1, 5, 3], 3000)
+    twice = sp.csr_array((np.ones(12000), columns, np.arange(0, 12001, 4)), shape=(3000, D))
+    before = twice.indices.copy()
+    result = streamed([twice], **options(method)).result()
+    once = streamed([sp.coo_array((np.ones(12000), (rows, columns)), shape=(3000, D)).toarray()], **options(method)).result()
+    np.testing.assert_allclose(result.v, once.v, atol=1e-12)
+    assert result.trace == once.trace == 3000 * (4 + 1 + 1)
+    np.testing.assert_array_equal(twice.indices, before)

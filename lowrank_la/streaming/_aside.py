@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from lowrank_la import _arrays, _random, kernels
+from lowrank_la import _arrays, _random
 from lowrank_la._arrays import Array
+from lowrank_la.factor import _held
 
 STREAM = _random.stream("TopEigenvector: held-back rows")
-BATCH = 1 << 14
 
 
 def priorities(seed: int, first: int, count: int) -> np.ndarray:
     """Draw 32-bit integers for rows `first` and on."""
-    batches = [_batch(seed, number) for number in range(first // BATCH, (first + count - 1) // BATCH + 1)]
-    return np.concatenate(batches)[first % BATCH :][:count] if len(batches) > 1 else batches[0][first % BATCH :][:count]
-
-
-@functools.lru_cache(maxsize=4)
-def _batch(seed: int, number: int) -> np.ndarray:
-    """Draw them for a batch of rows, which short chunks share: row t has word t % 4 of counter t // 4."""
-    counters = np.arange(number * BATCH // 4, (number + 1) * BATCH // 4, dtype=np.int64)
-    words = kernels.philox.words(counters, seed, STREAM, counters, np.zeros_like(counters))
-    drawn = np.stack(words, axis=1).reshape(-1)
-    drawn.flags.writeable = False
-    return drawn
+    return _held.priorities(seed, STREAM, first, count)
 
 
 @dataclass(frozen=True)

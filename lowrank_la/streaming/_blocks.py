@@ -16,7 +16,7 @@ from lowrank_la.streaming._aside import Aside, priorities, some_rows
 START = "TopEigenvector: start"
 NUMBERS = 1 << 22  # in rows that are kept apart, and again in rows held back
 GRAM_START = 1024  # columns up to which the first block gives its exact eigenvectors
-FEWEST = 4  # vectors, to which k may fall once the first one stands out
+SPARE = 3  # vectors beside the wanted ones, to which k may fall once those stand out
 NEVER = 1 << 62
 COUNTS = ("seen", "used", "spent", "begin", "end", "level", "fitted")
 
@@ -31,8 +31,8 @@ class BlockPower:
     rows that have come, not of how they were cut into chunks.
     """
 
-    def __init__(self, like: Array, d: int, k: int, seed: int, *, exact: bool) -> None:
-        xp, self.d, self.k, self.seed, self.like = _arrays.namespace(like), d, min(k, d), seed, like
+    def __init__(self, like: Array, d: int, k: int, wanted: int, seed: int, *, exact: bool) -> None:
+        xp, self.d, self.k, self.wanted, self.seed, self.like = _arrays.namespace(like), d, k, wanted, seed, like
         numbers = {"dtype": wide(like).dtype, "device": like.device}
         self.tau = 1 / (d * max(math.log(d), 1.0))
         self.most = 0 if exact else max(32, min(256, NUMBERS // d))
@@ -47,6 +47,7 @@ class BlockPower:
         self.Q, self.theta = self.Z, np.zeros(self.k)
         self.heavy = self.held = Aside.none(like, d)
         self.fresh: list[Aside] = []  # held-back rows that wait to be put behind the others, which copies all of them
+        self.waiting = 0  # how many
 
     @property
     def space(self) -> int:
@@ -68,7 +69,7 @@ class BlockPower:
         before = self.seen
         self.seen += squares.size
         self.energy += float(np.sum(squares))
-        is_heavy = self._largest(squares, np.arange(squares.size))
+        is_heavy = self._largest(squares, np.arange(squares.size)) & (squares > self._least())
         priority = priorities(self.seed, before, squares.size)
         is_held = ~is_heavy & (priority < self.level) & (self.gram is None)
         if self.gram is not None:
@@ -78,6 +79,7 @@ class BlockPower:
         index = np.arange(before, self.seen)
         if is_held.any():
             self.fresh.append(Aside(some_rows(X, is_held), index[is_held], squares[is_held], priority[is_held]))
+            self.waiting += len(self.fresh[-1])
         if is_heavy.any():
             self.heavy = self.heavy.joined(Aside(some_rows(X, is_heavy), index[is_heavy], squares[is_heavy], priority[is_heavy]))
         if is_heavy.any() or self._held_count() > self.most_held:
@@ -90,13 +92,18 @@ class BlockPower:
             heavy[np.lexsort((index, -energy))[self.most :]] = False
         return heavy
 
+    def _least(self) -> float:
+        """Give the energy that a row must exceed to be kept apart, if there is no more room."""
+        heavy = self.heavy.energy[self.heavy.energy >= self.tau * self.energy]
+        return float(np.min(heavy)) if 0 < self.most == heavy.size else 0.0
+
     def _held_count(self) -> int:
-        return len(self.held) + sum(map(len, self.fresh))
+        return len(self.held) + self.waiting
 
     def gather(self) -> None:
         """Put held-back rows together."""
         if self.fresh:
-            self.held, self.fresh = self.held.joined(*self.fresh), []
+            self.held, self.fresh, self.waiting = self.held.joined(*self.fresh), [], 0
 
     def _use(self, X: Any, apart: np.ndarray | None = None) -> None:
         """Add a a^H Z over rows, except those that are kept apart."""
@@ -106,7 +113,7 @@ class BlockPower:
         if apart is not None and apart.any():
             Y = Y * xp.astype(_arrays.from_numpy(~apart, Y), Y.dtype)[:, None]
             self.used -= int(np.sum(apart))
-        self.W = self.W + wide(adjoint(X) @ Y)
+        self.W += wide(adjoint(X) @ Y)
 
     def settle(self) -> None:
         """Let go of rows that are no longer heavy, and of held-back ones beyond their number."""
@@ -133,8 +140,8 @@ class BlockPower:
         self.settle()
         xp = _arrays.namespace(self.W)
         if self.gram is not None:
-            theta, V = xp.linalg.eigh((self.gram + adjoint(self.gram)) / 2)
-            return xp.flip(V[:, self.d - self.k :], axis=1), _arrays.to_numpy(theta)[::-1][: self.k]
+            theta, V = self.spectrum()
+            return V[:, : self.k], theta[: self.k]
         new = self.heavy.index >= self.begin
         if self.used and (self.fitted == 0 or 2 * self.used >= self.end - self.begin):
             Q, theta = self._step(wide(self.heavy.take(~new).rows))
@@ -143,6 +150,16 @@ class BlockPower:
         if new.any():
             Q, theta = leading(xp.concat([_rows(Q, theta), wide(self.heavy.take(new).rows)]), self.k)
         return Q, theta
+
+    def spectrum(self) -> tuple[np.ndarray, Array]:
+        """Give all eigenvalues of the Gram matrix, descending, and its eigenvectors."""
+        xp = _arrays.namespace(self.gram)
+        theta, V = xp.linalg.eigh((self.gram + adjoint(self.gram)) / 2)
+        return _arrays.to_numpy(theta)[::-1], xp.flip(V, axis=1)
+
+    def basis(self, count: int) -> Array:
+        """Give orthonormal columns that should hold the leading eigenvectors."""
+        return _arrays.namespace(self.W).linalg.qr(self.model()[0][:, :count], mode="reduced")[0]
 
     def _step(self, H: Array) -> tuple[Array, np.ndarray]:
         """Multiply Z by an estimate of A^H A: the light rows of the block, scaled to all, and heavy rows H."""
@@ -158,10 +175,10 @@ class BlockPower:
         self.restart(*self.model())
 
     def restart(self, Q: Array, theta: np.ndarray) -> None:
-        """Begin a block from a model of all rows; from the second on, directions far below the first one need no further work."""
+        """Begin a block from a model of all rows; from the second on, directions far below the wanted ones need no further work."""
         if self.begin:
-            wanted = max(FEWEST, 1 + int(np.sum(2 * theta > theta[0])))
-            Q, theta = Q[:, :wanted], theta[:wanted]
+            kept = max(self.wanted + SPARE, 1 + int(np.sum(2 * theta > theta[self.wanted - 1])))
+            Q, theta = Q[:, :kept], theta[:kept]
         self.Q, self.theta, self.fitted = Q, np.maximum(theta, 0.0), self.seen
         self.Z, self.W, self.gram, self.used = Q, _arrays.namespace(Q).zeros_like(Q), None, 0
         self.begin, self.end = self.seen, 2 * self.seen
@@ -230,5 +247,7 @@ def _rows(Q: Array, theta: np.ndarray) -> Array:
 
 def leading(P: Array, k: int) -> tuple[Array, np.ndarray]:
     """Give k leading right singular vectors of a few rows and the squares of their singular values."""
-    _, s, Vh = _arrays.namespace(P).linalg.svd(P, full_matrices=False)
-    return adjoint(Vh[:k, :]), _arrays.to_numpy(s)[:k] ** 2
+    linalg = _arrays.namespace(P).linalg
+    Q, R = linalg.qr(adjoint(P), mode="reduced")  # SVD is slow on long rows
+    U, s, _ = linalg.svd(R, full_matrices=False)
+    return Q @ U[:, :k], _arrays.to_numpy(s)[:k] ** 2

@@ -1,4 +1,4 @@
-"""What is known about v: from a Gram matrix, from rows that were held back, or from a second pass; rounding errors included."""
+"""What is known about the columns of V: from a Gram matrix, held-back rows, a sketch or a second pass; rounding errors included."""
 
 from __future__ import annotations
 
@@ -10,94 +10,118 @@ import numpy as np
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate
-from lowrank_la.factor._dense import adjoint, gamma, wide
+from lowrank_la.factor import FrequentDirectionsResult, _held
+from lowrank_la.factor._dense import adjoint, gamma, norms, wide
 from lowrank_la.streaming._aside import Aside
 
-ANGLE = "the sine of the angle between v and the leading eigenvector of A^H A is at most bound"
-ENERGY = "||A v||^2 >= bound"
-RANDOM_ORDER = ENERGY + ", for rows in random order"
-EIGENVALUE = "an eigenvalue of A^H A is within bound of value"
 FAILURE = 0.01
-BETS = np.geomspace(1e-3, 0.9, 16)  # shares of the capital
-HALVINGS = 40
 FEWEST_HELD = 64  # for an estimate of the value
 
 
 class Known(NamedTuple):
-    """Value, bounds, angle and certificate, as in the result."""
+    """Values, bounds, angle and certificate, as in the result."""
 
-    value: float
+    values: np.ndarray
     lower: float
     upper: float
     sin_angle: float
     certificate: Certificate
 
 
-def from_gram(G: Array, v: Array, second: float, trace: float, n: int) -> Known:
-    """Measure the residual of v; no eigenvalue of A^H A is further from one of its computed form than `slack`."""
-    v = wide(v)
-    xp, slack = _arrays.namespace(G), rounding(n, v) * trace
-    Gv = G @ v
-    length = float(xp.linalg.vector_norm(v))
-    value = float(xp.real(xp.vecdot(v, Gv))) / length**2 if length else 0.0
-    r = float(xp.linalg.vector_norm(Gv - value * v)) + slack
-    sine = separated(r, value - second - 2 * slack)
-    return Known(value, max(value - slack, 0.0), value + r + slack, sine, Certificate(ANGLE, sine, 1.0, "residual"))
+def from_gram(G: Array, V: Array, theta: np.ndarray, trace: float, n: int) -> Known:
+    """Measure the residual of V; `theta` are all eigenvalues of G, descending, and none of A^H A is further from its own than `slack`."""
+    V, (d, r) = wide(V), V.shape
+    xp, slack = _arrays.namespace(G), rounding(n, V) * trace
+    Q = xp.linalg.qr(V, mode="reduced")[0]
+    H = adjoint(Q) @ (G @ Q)
+    values = _arrays.to_numpy(xp.linalg.eigvalsh((H + adjoint(H)) / 2))[::-1]
+    residual = _length(G @ Q - Q @ H) + math.sqrt(r) * slack
+    sine = separated(residual, float(values[-1] - theta[r]) - 2 * slack) if r < d else 0.0
+    carried = float(np.sum(np.real(_arrays.to_numpy(xp.linalg.diagonal(adjoint(V) @ (G @ V))))))
+    lower, upper = max(carried - r * slack * (1 + slack), 0.0), float(np.sum(theta[:r])) + r * slack
+    return Known(values, lower, upper, sine, angle_at_most(r, sine, "residual"))
 
 
-def from_second_pass(T: Array, Z: Array, v_of: Array, trace: float, n: int) -> tuple[Array, np.ndarray, Known]:
-    """Turn T = A^H A Z into Ritz pairs; return v, the Ritz values and what is known.
+def from_second_pass(T: Array, Z: Array, r: int, like: Array, trace: float, n: int) -> tuple[Array, np.ndarray, Known]:
+    """Turn T = A^H A Z into r Ritz vectors V; return them, all Ritz values and what is known.
 
-    Ritz values are below the eigenvalues of the same number, so that the second eigenvalue is at most what
-    all others of them leave of the trace.
+    Ritz values are below the eigenvalues of the same number. So no eigenvalue of A^H A but the first r, nor of its part
+    orthogonal to V, is more than what all others of them leave of the trace.
     """
     xp, slack = _arrays.namespace(T), rounding(n, T) * trace
     G = adjoint(Z) @ T
     theta, U = xp.linalg.eigh((G + adjoint(G)) / 2)
-    ritz, u = np.maximum(_arrays.to_numpy(theta)[::-1], 0.0), U[:, -1]
-    v, value = Z @ u, float(ritz[0])
-    lossy = float(xp.linalg.vector_norm(wide(xp.astype(v, v_of.dtype)) - v))  # by rounding v to the dtype that leaves
-    r = float(xp.linalg.vector_norm(T @ u - value * v)) + slack + 2 * lossy * trace
-    most_second = trace - value - float(np.sum(ritz[2:])) + (Z.shape[1] + 1) * slack
-    gap = value - most_second - slack
-    upper = min(trace * (1 + slack / max(trace, 1e-300)), value + r**2 / gap + slack) if gap > 0 else trace + slack
+    U, ritz = xp.flip(U, axis=1)[:, :r], np.maximum(_arrays.to_numpy(theta)[::-1], 0.0)
+    V, values = Z @ U, ritz[:r]
+    lossy = 2 * math.sqrt(r) * trace * _length(wide(xp.astype(V, like.dtype)) - V)  # by rounding V to the dtype that leaves
+    residual = _length(T @ U - V * xp.astype(_arrays.from_numpy(values, V), V.dtype)) + math.sqrt(r) * slack + lossy
+    total = float(np.sum(values))
+    lower, upper = max(total - r * slack - lossy, 0.0), trace + slack
+    most = trace - float(np.sum(np.delete(ritz, r))) if ritz.size > r else trace - total
+    gap = float(values[-1]) - most - (Z.shape[1] + 2) * slack - lossy if r < Z.shape[0] else math.inf
     if gap > 0:
-        sine = separated(r, gap)
-        certificate = Certificate(ANGLE, sine, 1.0, "residual of a second pass")
+        sine, upper = separated(residual, gap), min(upper, total + residual**2 / gap + r * slack)
+        certificate = angle_at_most(r, sine, "residual of a second pass")
     else:
-        sine = separated(r, value - float(ritz[1])) if ritz.size > 1 else 1.0
-        certificate = Certificate(EIGENVALUE, r, 1.0, "residual of a second pass")
-    return v, ritz, Known(value, max(value - r, 0.0), upper, sine, certificate)
+        sine = separated(residual, float(values[-1] - ritz[r])) if ritz.size > r else 1.0
+        certificate = eigenvalues_within(r, residual, "residual of a second pass")
+    return V, ritz, Known(values, lower, upper, sine, certificate)
 
 
-def from_held(v: Array, heavy: Aside, held: Aside, light: int, guess: float, trace: float, n: int) -> Known:
+def from_held(V: Array, heavy: Aside, held: Aside, light: int, guess: np.ndarray, trace: float, n: int) -> Known:
     """Add the exact part of the heavy rows to a bound on the mean of the light ones.
 
-    Without enough held-back rows the value is the guess.
+    Without enough held-back rows the values are the guess.
     """
-    heavy_part, x = float(np.sum(_squares(heavy.rows, v))), _squares(held.rows, v)
-    lower = (heavy_part + light * mean_at_least(x, FAILURE)) * (1 - rounding(x.size + len(heavy), v))
-    value = heavy_part + light * float(np.mean(x)) if x.size >= FEWEST_HELD else guess
-    certificate = Certificate(RANDOM_ORDER, lower, 1 - FAILURE, f"{x.size} held-back rows, {len(heavy)} heavy rows")
-    return Known(min(value, trace), lower, trace * (1 + rounding(n, v)), 1.0, certificate)
+    heavy_part, x = np.sum(_squares(heavy.rows, V), axis=0), _squares(held.rows, V)
+    lower = float(np.sum(heavy_part)) + light * _held.mean_at_least(np.sum(x, axis=1), FAILURE)
+    lower *= 1 - rounding(len(x) + len(heavy), V)
+    values = heavy_part + light * np.mean(x, axis=0) if len(x) >= FEWEST_HELD else guess
+    method = f"{len(x)} held-back rows, {len(heavy)} heavy rows"
+    certificate = carried_at_least(V.shape[1], lower, 1 - FAILURE, method, ", for rows in random order")
+    return Known(np.minimum(values, trace), lower, trace * (1 + rounding(n, V)), 1.0, certificate)
 
 
-def mean_at_least(x: np.ndarray, failure: float) -> float:
-    """Bound the mean of a law on [0, inf) from below, by independent draws of it.
+def from_sketch(V: Array, sketch: FrequentDirectionsResult, drawn: np.ndarray | None) -> Known:
+    """Bracket the energy of V between that of the sketch and what was taken off, and by draws whose mean it is.
 
-    If the mean is m, the capital prod_i (1 - b + b x_i / m) of who bets a share b has expectation 1, and so has its
-    average over several b. It is above 1 / failure with probability at most `failure`, and falls as m grows
-    (Waudby-Smith and Ramdas, J. R. Stat. Soc. B 86, 2024).
+    With E <= ||A V||_F^2 and l_i >= lambda_i, the angle theta has sin^2 theta <= (l_1 + ... + l_r - E) / (l_r - l_{r+1}).
     """
-    if not np.any(x > 0):
-        return 0.0
-    low, high = 0.0, float(np.mean(x))
-    for _ in range(HALVINGS):
-        m = (low + high) / 2
-        gains = np.sum(np.log1p(BETS * (x[:, None] / m - 1)), axis=0)
-        rich = np.logaddexp.reduce(gains) - math.log(BETS.size) >= -math.log(failure)
-        low, high = (m, high) if rich else (low, m)
-    return low
+    d, r = V.shape
+    s = np.append(_arrays.to_numpy(sketch.s).astype(np.float64) ** 2, 0.0)
+    slack = sketch._rounding * sketch.squared_norm
+    above = sketch.certificate.bound + slack
+    lower = max(float(np.sum(norms(_arrays.from_numpy(wide(sketch.B), V) @ wide(V)) ** 2)) - r * slack, 0.0)
+    upper, values = float(np.sum(s[:r])) + r * above, s[:r]
+    certificate = carried_at_least(r, lower, 1.0, "Frequent Directions")
+    if drawn is not None:
+        seen = min(_held.mean_at_least(drawn, FAILURE) * (1 - rounding(drawn.size, V)), upper)
+        values = np.clip(np.mean(drawn, keepdims=True), lower, upper)
+        if seen > lower:
+            lower = seen
+            certificate = carried_at_least(r, lower, 1 - FAILURE, f"{drawn.size} rows drawn in proportion to |a|^2")
+    sine = math.sqrt(separated(max(upper - lower, 0.0), float(s[r - 1] - s[r]))) if r < d else 0.0
+    return Known(values, lower, upper, sine, certificate)
+
+
+def angle_at_most(r: int, sine: float, method: str) -> Certificate:
+    """Claim the angle between V and leading eigenvectors, always."""
+    if r == 1:
+        claim = "the sine of the angle between v and the leading eigenvector of A^H A is at most bound"
+    else:
+        claim = f"the sine of the largest angle between the columns of V and {r} leading eigenvectors of A^H A is at most bound"
+    return Certificate(claim, sine, 1.0, method)
+
+
+def eigenvalues_within(r: int, distance: float, method: str) -> Certificate:
+    """Claim eigenvalues close to the values, leading or not, always."""
+    claim = "an eigenvalue of A^H A is within bound of value" if r == 1 else f"{r} eigenvalues of A^H A are within bound of values"
+    return Certificate(claim, distance, 1.0, method)
+
+
+def carried_at_least(r: int, energy: float, confidence: float, method: str, condition: str = "") -> Certificate:
+    """Claim how much of A lies along V."""
+    return Certificate(("||A v||^2 >= bound" if r == 1 else "||A V||_F^2 >= bound") + condition, energy, confidence, method)
 
 
 def separated(residual: float, gap: float) -> float:
@@ -110,6 +134,10 @@ def rounding(n: int, x: Array) -> float:
     return gamma(n + 16 * x.shape[0] + 16, x) * 2
 
 
-def _squares(rows: Array, v: Array) -> np.ndarray:
-    """Return |<a, v>|^2 for each row."""
-    return np.abs(_arrays.to_numpy(wide(rows) @ wide(v))) ** 2
+def _squares(rows: Array, V: Array) -> np.ndarray:
+    """Return |<a, v>|^2 for each row and column."""
+    return np.abs(_arrays.to_numpy(wide(rows) @ wide(V))) ** 2
+
+
+def _length(x: Array) -> float:
+    return float(norms(x))

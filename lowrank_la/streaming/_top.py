@@ -1,49 +1,46 @@
-"""`TopEigenvector`: the leading eigenvector of A^H A from rows that come in chunks."""
+"""`TopEigenvector`: leading eigenvectors of A^H A from rows that come in chunks."""
 
 from __future__ import annotations
 
-import io
 import math
 import os
-import warnings
 from typing import Any
 
 import numpy as np
 
-from lowrank_la import _arrays, _checks, _random
-from lowrank_la._arrays import Array, Door
-from lowrank_la._result import Certificate, ConvergenceWarning
-from lowrank_la.factor import FrequentDirections
-from lowrank_la.factor._dense import is_complex, wide
+from lowrank_la import _arrays, _checks, _random, kernels
+from lowrank_la._arrays import Door
 from lowrank_la.factor._intake import Kind, reading
-from lowrank_la.factor._signs import signed
-from lowrank_la.streaming import _certificate
+from lowrank_la.streaming._answer import answer
+from lowrank_la.streaming._any_order import AnyOrder
 from lowrank_la.streaming._blocks import BlockPower
-from lowrank_la.streaming._certificate import ENERGY, Known
 from lowrank_la.streaming._result import TopEigenvectorResult
 
 NAME = "TopEigenvector"
-METHODS = ("auto", "blocks", "gram", "directions")
+METHODS = ("auto", "blocks", "gram", "oja", "directions")
 GRAM_BYTES = 1 << 28  # of a Gram matrix, up to which it is the choice for rows in any order
-DIRECTIONS = 32  # rows of a sketch by Frequent Directions
-WIDEST_ANGLE = 0.5  # sine, of an answer that counts as converged
+PARAMETERS = ("d", "n_vectors", "k", "order", "method")
+WIDTH, BESIDE = 8, 4  # vectors that the block power method carries: so many in all, and beside the wanted ones
 
 
 class TopEigenvector:
-    """Find the leading eigenvector of A^H A from rows of A that come once, in chunks, and are not kept.
+    """Find leading eigenvectors of A^H A from rows of A that come once, in chunks, and are not kept.
 
     Parameters
     ----------
     d : int, d >= 1
         Columns.
-    k : int, k >= 1
-        Vectors that the block power method carries, at most d. More of them: less harm from a small gap. From
-        the third block on only four remain if the first one stands out.
+    n_vectors : int, 1 <= n_vectors <= d
+        Leading eigenvectors that are wanted.
+    k : int, k >= n_vectors, optional
+        Vectors that the block power method carries, at most d: 8 by default, or n_vectors + 4 if that is more. More of them: less harm
+        from a small gap. From the third block on only n_vectors + 3 remain if the wanted ones stand out.
     order : {"random", "arbitrary"}
         Whether the rows come in random order, which the method of choice for long streams needs.
-    method : {"auto", "blocks", "gram", "directions"}
-        "blocks": block power method, for random order. "gram": all of A^H A, exact. "directions": Frequent
-        Directions, for every order. "auto": "blocks" for random order, else "gram" up to 256 MiB.
+    method : {"auto", "blocks", "gram", "oja", "directions"}
+        "blocks": block power method, for random order. "gram": all of A^H A, exact. "oja": Oja's iteration beside Frequent Directions,
+        for one vector and every order. "directions": Frequent Directions alone. "auto": "blocks" for random order; else "gram"
+        up to 256 MiB, then "oja", or "directions" for several vectors.
     rng : None, int or numpy.random.Generator
         An int gives the same random numbers on every backend.
 
@@ -54,12 +51,12 @@ class TopEigenvector:
     space : int
         Numbers in the state.
     seed : int
-        Seed of the start and of the choice of held-back rows.
+        Seed of the start and of the choice of rows for the certificate.
 
     Raises
     ------
     ValueError, TypeError
-        An argument is out of range or of the wrong type; "blocks" for an arbitrary order.
+        An argument is out of range or of the wrong type; "blocks" for an arbitrary order; "oja" for several vectors.
 
     See Also
     --------
@@ -74,18 +71,31 @@ class TopEigenvector:
     for d <= 1024; a stream that ends there is answered exactly. The answer does not depend on how rows were
     cut into chunks, but for rounding errors. Sums are kept in double precision.
 
-    Cost: 4 d k flops for each row ("blocks"), 2 d^2 ("gram"), about 12 d * 32 ("directions"). Memory: at most
-    (3 k + 256 + 1024) d numbers, 2^22 each for the last two if d is larger, and d^2 until the first block ends for d <= 1024;
-    d^2; 64 d.
+    "oja" [2]_: v moves by rate * a^H (a v) with each row, for some log2(14 d ln d) learning rates at once, which follow
+    ||A||_F^2 as it grows. Of these vectors, and the leading one of the sketch, that of which most energy is certified is the
+    answer. The growth of each, see `candidates` of the result, tells whether it has learned: less than d^1.5 may be chance. It
+    needs a large R: for R < ln^2 d there are orders of rows that mislead every learning rate. The sketch is better where the spectrum
+    decays or few rows carry much, and worse where the spectrum is flat beyond lambda_1.
 
-    Certificate: "gram" bounds the angle by a residual, always. "directions" bounds ||A v||^2 from below, always.
-    "blocks" does so with probability 0.99, from up to 1024 random light rows that v does not depend on and from
-    the heavy rows; the claim names the assumption that the order is random.
+    Cost in flops for each row, and memory in numbers:
+
+    - "blocks": 4 d k, and (3 k + 256 + 1024) d at most, 2^22 each instead of 256 d and 1024 d if that is less; for d <= 1024 also
+      2 d^2, and d^2, until the first block ends.
+    - "gram": 2 d^2, and d^2.
+    - "directions": about 400 d, and some 5 microseconds for eigenvalues, and 64 d; the sketch has 32 rows, or 2 n_vectors.
+    - "oja": 4 d log2(14 d ln d) beside "directions", and (log2(14 d ln d) + 1024) d, 2^22 instead of 1024 d if that is less.
+
+    Certificate: "gram" bounds the angle by a residual, always. "directions" bounds ||A V||_F^2 from below, always.
+    "blocks" does so with probability 0.99, from up to 1024 random light rows that V does not depend on and from
+    the heavy rows; the claim names the assumption that the order is random. "oja" does so for every order that does not depend
+    on the seed, from 512 rows drawn in proportion to |a|^2, or always, from the sketch, whichever bound is larger.
 
     References
     ----------
     .. [1] Kacham and Woodruff, Approximating the top eigenvector in random order streams, NeurIPS 2024.
        The skeleton: one product for each block, heavy rows apart.
+    .. [2] Price and Xun, Spectral guarantees for adversarial streaming PCA, FOCS 2024. Many learning rates at once, and the growth
+       that tells which of them learned; that small states cannot be merged.
 
     Examples
     --------
@@ -103,21 +113,25 @@ class TopEigenvector:
     n_rows: int
     seed: int
 
-    def __init__(self, d: int, *, k: int = 8, order: str = "random", method: str = "auto", rng: _random.RNG = None) -> None:
+    def __init__(
+        self, d: int, *, n_vectors: int = 1, k: int | None = None, order: str = "random", method: str = "auto", rng: _random.RNG = None
+    ) -> None:
         self._d = _checks.integer(NAME, "d", d, 1)
-        self._k = _checks.integer(NAME, "k", k, 1)
+        self._wanted = _checks.integer(NAME, "n_vectors", n_vectors, 1, self._d)
+        k = max(WIDTH, self._wanted + BESIDE) if k is None else _checks.integer(NAME, "k", k, self._wanted)
+        self._k = min(k, self._d)
         self._order = _checks.choice(NAME, "order", order, ("random", "arbitrary"))
         self._method = _checks.choice(NAME, "method", method, METHODS)
         if self._method == "auto":
-            small = 8 * self._d**2 <= GRAM_BYTES
-            self._method = "blocks" if order == "random" else "gram" if small else "directions"
+            self._method = _best_method(order, self._d, self._wanted)
         elif method == "blocks" and order == "arbitrary":
-            raise ValueError(f"{NAME}: method must be 'gram' or 'directions' for an arbitrary order; got 'blocks'")
+            raise ValueError(f"{NAME}: method must be 'gram', 'oja' or 'directions' for an arbitrary order; got 'blocks'")
+        elif method == "oja" and self._wanted > 1:
+            raise ValueError(f"{NAME}: method must be 'gram' or 'directions' for several vectors in any order; got 'oja'")
         self.seed = _random.seed_of(NAME, rng)
         self.n_rows = 0
         self._kind: Kind | None = None  # until the first rows
-        self._blocks: Any = None  # BlockPower, or None for "directions"
-        self._sketch = FrequentDirections(self._d, min(DIRECTIONS, self._d))
+        self._state: Any = None  # BlockPower or AnyOrder
 
     def __repr__(self) -> str:
         return f"{NAME} by {self._method} for {self.n_rows} rows so far, {self._d} columns, seed {self.seed}"
@@ -125,9 +139,7 @@ class TopEigenvector:
     @property
     def space(self) -> int:
         """Numbers in the state."""
-        if self._method == "directions":
-            return 2 * min(DIRECTIONS, self._d) * self._d
-        return 0 if self._blocks is None else self._blocks.space
+        return 0 if self._state is None else self._state.space
 
     def partial_fit(self, rows: Any) -> TopEigenvector:
         """Take more rows.
@@ -153,16 +165,13 @@ class TopEigenvector:
         door, [X] = _arrays.enter(where, rows=rows)
         if X.ndim != 2 or X.shape[1] != self._d:
             raise ValueError(f"{where}: rows must be 2-dimensional with {self._d} columns; got shape {tuple(X.shape)}")
-        X = X.tocsr() if _arrays.is_sparse(X) else X
+        X = _canonical(X) if _arrays.is_sparse(X) else X
         squares = _row_squares(X)
         if not math.isfinite(float(np.sum(squares))):
             _checks.finite(where, "rows", X)
             raise ValueError(f"{where}: rows must have entries whose squares do not overflow; scale them down")
         X = self._cast(where, door, X)
-        if self._method == "directions":
-            self._sketch.update(X)
-        else:
-            self._blocks.take(X, squares)
+        self._state.take(X, squares)
         self.n_rows += squares.size
         return self
 
@@ -170,17 +179,19 @@ class TopEigenvector:
         """Take all rows of another stream, which stays as it is, as if they had followed.
 
         Gram matrices and sketches add up. Streams by "blocks" must both be random samples of the same rows; their
-        models are joined, and all blocks begin anew.
+        models are joined, and all blocks begin anew. With "oja" the larger stream goes on over a few rows that stand for
+        the smaller one: its best vector with its energy, and its sketch. No small state of a stream in any order can be merged without
+        such a loss unless lambda_1 / lambda_2 is large [2]_; the certificate holds as before.
 
         Parameters
         ----------
         other : TopEigenvector
-            With the same d, k, order and method.
+            With the same d, n_vectors, k, order and method.
 
         Raises
         ------
         ValueError
-            The streams differ in d, k, order, method or dtype.
+            The streams differ in d, n_vectors, k, order, method or dtype.
         TypeError
             other is no TopEigenvector, or holds arrays of another library.
         """
@@ -188,14 +199,11 @@ class TopEigenvector:
         if not isinstance(other, TopEigenvector):
             raise TypeError(f"{where}: other must be a {NAME}; got {type(other).__name__}")
         if self._parameters() != other._parameters():
-            raise ValueError(f"{where}: other must have d, k, order, method = {self._parameters()}; got {other._parameters()}")
+            raise ValueError(f"{where}: other must have d, n_vectors, k, order, method = {self._parameters()}; got {other._parameters()}")
         if other._kind is None:
             return
         (self._kind or self._open(other._kind)).check_same(where, other._kind)
-        if self._method == "directions":
-            self._sketch.merge(other._sketch)
-        else:
-            self._blocks.merge(other._blocks)
+        self._state.merge(other._state)
         self.n_rows += other.n_rows
 
     def result(self) -> TopEigenvectorResult:
@@ -209,23 +217,18 @@ class TopEigenvector:
         Warns
         -----
         ConvergenceWarning
-            The angle to the leading eigenvector may be large, because there is no gap or there were too few rows.
+            The angle to the leading eigenvectors may be large, because there is no gap or there were too few rows.
         """
         if self._kind is None or self.n_rows == 0:
             raise ValueError(f"{NAME}.result: the stream must have got rows before; got none")
-        return self._from_directions() if self._method == "directions" else self._from_blocks()
+        return answer(NAME, self._state, self._kind, self._wanted, self.n_rows, self._method)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to an .npz file of plain arrays; a stream that is loaded from it goes on bit for bit."""
-        stored: dict[str, Any] = dict(zip(("d", "k", "order", "method"), map(np.array, self._parameters()), strict=True))
+        stored: dict[str, Any] = dict(zip(PARAMETERS, map(np.array, self._parameters()), strict=True))
         stored |= {"seed": np.array(self.seed, np.uint64), "n_rows": np.array(self.n_rows)}
         if self._kind is not None:
-            stored["like"] = _arrays.to_numpy(self._kind.like)
-            stored |= {} if self._blocks is None else self._blocks.stored()
-        if self._method == "directions":
-            file = io.BytesIO()
-            self._sketch.save(file)  # type: ignore[arg-type]
-            stored["sketch"] = np.frombuffer(file.getvalue(), np.uint8)
+            stored |= {"like": _arrays.to_numpy(self._kind.like)} | self._state.stored()
         np.savez(path, **stored)
 
     @classmethod
@@ -238,25 +241,25 @@ class TopEigenvector:
             The file is not one that `save` wrote.
         """
         with reading(NAME, path) as file:
-            options = {name: str(file[name]) for name in ("order", "method")}
-            stream = cls(int(file["d"]), k=int(file["k"]), rng=int(file["seed"]), **options)
+            sizes, names = PARAMETERS[1:3], PARAMETERS[3:]
+            options: dict[str, Any] = {name: int(file[name]) for name in sizes} | {name: str(file[name]) for name in names}
+            stream = cls(int(file["d"]), rng=int(file["seed"]), **options)
             stream.n_rows = int(file["n_rows"])
             if "like" in file:
                 door, [like] = _arrays.enter(NAME, like=file["like"])
                 stream._open(Kind(door, like, from_file=True))
-                if stream._blocks is not None:
-                    stream._blocks.restore(file)
-            if "sketch" in file:
-                stream._sketch = FrequentDirections.load(io.BytesIO(file["sketch"].tobytes()))  # type: ignore[arg-type]
+                stream._state.restore(file)
         return stream
 
-    def _parameters(self) -> tuple[int, int, str, str]:
-        return self._d, self._k, self._order, self._method
+    def _parameters(self) -> tuple[int, int, int, str, str]:
+        return self._d, self._wanted, self._k, self._order, self._method
 
     def _open(self, kind: Kind) -> Kind:
         self._kind = kind
-        if self._method != "directions":
-            self._blocks = BlockPower(kind.like, self._d, self._k, self.seed, exact=self._method == "gram")
+        if self._method in ("oja", "directions"):
+            self._state = AnyOrder(kind.like, self._d, self._wanted, self.seed, oja=self._method == "oja")
+        else:
+            self._state = BlockPower(kind.like, self._d, self._k, self._wanted, self.seed, exact=self._method == "gram")
         return kind
 
     def _cast(self, where: str, door: Door, X: Any) -> Any:
@@ -264,69 +267,31 @@ class TopEigenvector:
         kind = self._kind or self._open(Kind.of(door, X))
         if kind.from_file:
             self._kind = kind = kind.going_on_as(Kind.of(door, X))
-            if self._blocks is not None:
-                self._blocks.move(kind.like)
+            self._state.move(kind.like)
         return kind.cast(where, "rows", door, X)
 
-    def _from_blocks(self) -> TopEigenvectorResult:
-        blocks = self._blocks
-        Q, theta = blocks.model()
-        v = self._vector(Q)
-        second = float(max(theta[1], 0.0)) if theta.size > 1 else 0.0
-        if blocks.gram is not None:
-            known = _certificate.from_gram(blocks.gram, v, second, blocks.energy, self.n_rows)
-        else:
-            light = self.n_rows - len(blocks.heavy) - blocks.spent
-            known = _certificate.from_held(v, blocks.heavy, blocks.held, light, float(theta[0]), blocks.energy, self.n_rows)
-            known = known._replace(sin_angle=_expected_sine(float(theta[0]), second, self._d, self.n_rows) if blocks.fitted else 1.0)
-        return self._answer(NAME, v, known, second, blocks.energy)
 
-    def _from_directions(self) -> TopEigenvectorResult:
-        sketch = self._sketch.result()
-        s = _arrays.to_numpy(sketch.s).astype(np.float64) ** 2
-        slack = sketch._rounding * sketch.squared_norm
-        shrunk = sketch.certificate.bound
-        lower, upper = max(float(s[0]) - slack, 0.0), float(s[0]) + shrunk + slack
-        second = float(s[1]) if s.size > 1 else 0.0
-        sine = math.sqrt(_certificate.separated(shrunk + 2 * slack, float(s[0]) - second - 2 * slack))
-        certificate = Certificate(ENERGY, lower, 1.0, "Frequent Directions")
-        known = Known(float(s[0]), lower, upper, sine, certificate)
-        return self._answer(NAME, sketch.V[:, 0], known, second, sketch.squared_norm)
-
-    def _vector(self, Q: Array) -> Array:
-        assert self._kind is not None
-        return signed(self._kind.xp.astype(Q[:, :1], self._kind.like.dtype))[0][:, 0]
-
-    def _answer(self, function: str, v: Array, known: Known, second: float, trace: float) -> TopEigenvectorResult:
-        assert self._kind is not None
-        heavy = np.zeros(0, np.int64) if self._blocks is None else np.sort(self._blocks.heavy.index)
-        converged = known.sin_angle <= WIDEST_ANGLE
-        if not converged:
-            warnings.warn(
-                f"{function}: the sine of the angle to the leading eigenvector may be {known.sin_angle:.2g}",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
-        v = self._kind.door.leave(v)
-        bounds = known.value, known.lower, known.upper
-        sizes = trace, heavy, self.n_rows, self.space, self._method
-        return TopEigenvectorResult(v, *bounds, second, known.sin_angle, *sizes, converged, known.certificate)
+def _best_method(order: str, d: int, wanted: int) -> str:
+    if order == "random":
+        return "blocks"
+    if 8 * d**2 <= GRAM_BYTES:
+        return "gram"
+    return "oja" if wanted == 1 else "directions"
 
 
-def _expected_sine(first: float, second: float, d: int, n: int) -> float:
-    """Estimate the angle between all rows and a third of them, by perturbation, as if all later eigenvalues were as large as the second."""
-    if first <= second:
-        return 1.0
-    return min(1.0, math.sqrt(2 * d / n * first * second) / (first - second))
+def _canonical(X: Any) -> Any:
+    """Give compressed rows in which each entry is stored once."""
+    X = X.tocsr()
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
 
 
 def _row_squares(X: Any) -> np.ndarray:
     """Return |a|^2 of each row in float64, on the host."""
     if _arrays.is_sparse(X):
-        real = abs(X).astype(np.float64)
-        return _arrays.to_numpy(real.multiply(real).sum(axis=1)).reshape(-1)
-    X = wide(X)
-    xp = _arrays.namespace(X)
-    with np.errstate(over="ignore", invalid="ignore"):  # the caller says so in words
-        squares = xp.vecdot(X, X)
-    return _arrays.to_numpy(xp.real(squares) if is_complex(X) else squares)
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = abs(X.data).astype(np.float64) ** 2
+        return _arrays.to_numpy(type(X)((squares, X.indices, X.indptr), shape=X.shape).sum(axis=1)).reshape(-1)
+    return _arrays.to_numpy(kernels.row_energy.squares(X))

@@ -1,4 +1,4 @@
-"""`top_eigenvector`: the leading eigenvector of A^H A from blocks of rows that may be read twice."""
+"""`top_eigenvector`: leading eigenvectors of A^H A from blocks of rows that may be read twice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from lowrank_la import _arrays, _checks, _random
 from lowrank_la.factor._dense import adjoint, wide
-from lowrank_la.streaming import _certificate
+from lowrank_la.streaming._answer import second_answer
 from lowrank_la.streaming._result import TopEigenvectorResult
 from lowrank_la.streaming._top import TopEigenvector
 
@@ -16,24 +16,29 @@ FUNCTION = "top_eigenvector"
 
 
 def top_eigenvector(
-    blocks: Any, *, k: int = 8, order: str = "random", method: str = "auto", rng: _random.RNG = None
+    blocks: Any,
+    *,
+    n_vectors: int = 1,
+    k: int | None = None,
+    order: str = "random",
+    method: str = "auto",
+    rng: _random.RNG = None,
 ) -> TopEigenvectorResult:
-    """Find the leading eigenvector of A^H A from blocks of rows of A, reading them once or twice.
+    """Find leading eigenvectors of A^H A from blocks of rows of A, reading them once or twice.
 
     Parameters
     ----------
     blocks : array (n, d), sparse matrix, or row blocks
         Row blocks are an iterable of arrays or sparse matrices, or a function that returns one. All but
         iterators can be read again.
-    k : int, k >= 1
-        Vectors that the block power method carries.
-    order, method, rng
+    n_vectors, k, order, method, rng
         As for `TopEigenvector`.
 
     Returns
     -------
     TopEigenvectorResult
-        v, value, lower, upper, second_value, sin_angle, trace, heavy_rows, n_rows, space, method, converged, certificate.
+        V, values, lower, upper, next_value, sin_angle, trace, heavy_rows, n_rows, space, method, converged, candidates, certificate;
+        and v, value for the first vector.
 
     Raises
     ------
@@ -49,12 +54,12 @@ def top_eigenvector(
 
     Notes
     -----
-    The first pass is `TopEigenvector`. Where that was the block power method and blocks can be read again, a second pass multiplies
-    its k vectors by A^H A, takes the best vector in their span and measures its residual. The certificate then
-    holds always, for rows in any order: it bounds the angle if lambda_1 is more than the trace leaves for lambda_2;
-    else it says that an eigenvalue is within `bound` of `value`, and `sin_angle` is an estimate from the
-    residual and the second Ritz value.
-    Cost: 8 n d k flops. Memory: that of the stream.
+    The first pass is `TopEigenvector`. Unless that was "gram", if blocks can be read again, a second pass multiplies
+    its k best vectors by A^H A, takes the best n_vectors in their span and measures their residual. The certificate then
+    holds always, for rows in any order: it bounds the angle if lambda_r, r = n_vectors, is more than the trace leaves for lambda_{r+1};
+    else it says that eigenvalues are within `bound` of `values`, and `sin_angle` is an estimate from the
+    residual and the next Ritz value.
+    Cost: 4 d k flops for each row beside those of the stream. Memory: that of the stream.
 
     Examples
     --------
@@ -69,24 +74,23 @@ def top_eigenvector(
     for _, block in _arrays.row_blocks(blocks):
         if stream is None:
             _checks.ndim(FUNCTION, "blocks", block if hasattr(block, "ndim") else np.asarray(block), 2)
-            stream = TopEigenvector(block.shape[1], k=k, order=order, method=method, rng=rng)
+            stream = TopEigenvector(block.shape[1], n_vectors=n_vectors, k=k, order=order, method=method, rng=rng)
         stream.partial_fit(block)
     if stream is None or stream.n_rows == 0:
         raise ValueError(f"{FUNCTION}: blocks must have at least one row; got none")
     again = not hasattr(blocks, "__next__")
-    return _second_pass(stream, blocks) if again and stream._blocks is not None and stream._blocks.gram is None else stream.result()
+    return _second_pass(stream, blocks) if again and getattr(stream._state, "gram", None) is None else stream.result()
 
 
-def _second_pass(stream: Any, blocks: Any) -> TopEigenvectorResult:
-    """Read the rows again, multiply the k vectors by all of A^H A, and take the best vector among them."""
-    state, kind = stream._blocks, stream._kind
-    Z = kind.xp.linalg.qr(state.model()[0], mode="reduced")[0]
+def _second_pass(stream: TopEigenvector, blocks: Any) -> TopEigenvectorResult:
+    """Read the rows again, multiply the best vectors by all of A^H A, and take the best ones in their span."""
+    state, kind = stream._state, stream._kind
+    assert kind is not None
+    Z = state.basis(stream._k)
     T = kind.xp.zeros_like(Z)
     for _, block in _arrays.row_blocks(blocks):
         door, [X] = _arrays.enter(FUNCTION, blocks=block)
         X = kind.cast(FUNCTION, "blocks", door, X)
         X = X.astype(Z.dtype, copy=False) if _arrays.is_sparse(X) else wide(X)
         T = T + adjoint(X) @ (X @ Z)
-    v, ritz, known = _certificate.from_second_pass(T, Z, kind.like, state.energy, stream.n_rows)
-    second = float(ritz[1]) if ritz.size > 1 else 0.0
-    return stream._answer(FUNCTION, stream._vector(v[:, None]), known, second, state.energy)
+    return second_answer(FUNCTION, state, kind, stream._wanted, stream.n_rows, stream._method, T, Z)
