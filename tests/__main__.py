@@ -14,7 +14,7 @@ STEPS = [
     ("CUDA kernels in the simulator", [PYTHON, "-m", "pytest", "-q", "-m", "cudasim", "tests"]),
     ("documentation and examples", [PYTHON, "-m", "sphinx", "-W", "-q", "-b", "html", "docs", "docs/_build/html"]),
     ("wheel in an empty environment", [PYTHON, "-m", "pytest", "-q", "-m", "slow", "tests/test_packaging.py"]),
-    ("tests", [PYTHON, "-m", "pytest", "--durations=15"]),
+    ("tests", [PYTHON, "-m", "pytest", "-q", "-n", "2", "--durations=15"]),  # two at a time: compiling is serial
 ]
 
 

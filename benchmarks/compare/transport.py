@@ -8,6 +8,7 @@ bundles, with noise added to copies where more are wanted than there are.
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -127,7 +128,8 @@ def absorbed(problem: Problem) -> np.ndarray:
 def error(problem: Problem, answer: Any) -> Mapping[str, float]:
     """Measure the marginal error; ours brings the bracket of the least cost, relative to its upper end."""
     if not isinstance(answer, np.ndarray):
-        bracket = {"bracket": answer.certificate.bound / answer.upper_bound}
+        known = math.isfinite(answer.certificate.bound)
+        bracket = {"bracket": answer.certificate.bound / answer.upper_bound} if known else {}
         return {"marginal error": answer.row_error + answer.column_error, "iterations": answer.n_iter, **bracket}
     a, b = problem.weights
     return {"marginal error": float(np.abs(answer.sum(1) - a).sum() + np.abs(answer.sum(0) - b).sum())}

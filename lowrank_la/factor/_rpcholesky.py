@@ -125,7 +125,7 @@ def rpcholesky(
     >>> def kernel(i, j):
     ...     return np.exp(-np.sum((x[i][:, None] - x[j]) ** 2, axis=-1) / 2)
     >>> result = rpcholesky(kernel, tol=1e-3, diagonal=np.ones(2000), rng=0)
-    >>> result.rank < 60 and result.evaluations < 130_000
+    >>> result.rank < 60 and result.evaluations < 140_000
     True
     >>> K = kernel(slice(None), slice(None))
     >>> bool(np.linalg.norm(K - result.F @ result.F.T, 2) <= result.certificate.bound <= 2.1)
