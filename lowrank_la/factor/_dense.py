@@ -47,9 +47,7 @@ def promote(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
     TypeError
         An argument is no dense array of numbers, or arrays belong to different libraries.
     """
-    for name, x in arrays.items():
-        if _arrays.is_sparse(x):
-            raise TypeError(f"{function}: {name} must be a dense array; got {type(x).__name__}")
+    refuse_sparse(function, **arrays)
     door, inside = _arrays.enter(function, **arrays)
     if door.xp.isdtype(door.dtype, "complex floating"):
         return door, inside
@@ -60,6 +58,19 @@ def promote(function: str, **arrays: Array) -> tuple[Door, list[Array]]:
             named = dict(zip(first, again, strict=True))
             return door, [named[name] for name in arrays]
     return door, inside
+
+
+def refuse_sparse(function: str, **arrays: Array) -> None:
+    """Require dense arrays.
+
+    Raises
+    ------
+    TypeError
+        An argument is a sparse matrix.
+    """
+    for name, x in arrays.items():
+        if _arrays.is_sparse(x):
+            raise TypeError(f"{function}: {name} must be a dense array; got {type(x).__name__}")
 
 
 def _check(function: str, name: str, x: Array) -> None:

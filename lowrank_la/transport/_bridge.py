@@ -13,6 +13,7 @@ import numpy as np
 from lowrank_la import _arrays, _checks, _random
 from lowrank_la._arrays import Array, Door
 from lowrank_la._result import Certificate, ConvergenceWarning, Result
+from lowrank_la.factor._dense import refuse_sparse
 from lowrank_la.factor._intake import reading
 from lowrank_la.transport import _bridge_fit
 from lowrank_la.transport._discrepancy import CLAIM, CONFIDENCE, discrepancy
@@ -347,6 +348,7 @@ def _samples(X0: Array, X1: Array) -> tuple[Door, Array, Array]:
     ValueError
         Fewer than two rows, no columns, entries that are not finite, or different numbers of columns.
     """
+    refuse_sparse(NAME, X0=X0, X1=X1)
     door, [X, Y] = _arrays.enter(NAME, X0=X0, X1=X1)
     for label, Z in (("X0", X), ("X1", Y)):
         _checks.finite(NAME, label, _checks.real_dtype(NAME, label, _checks.ndim(NAME, label, Z, 2)))
@@ -357,6 +359,7 @@ def _samples(X0: Array, X1: Array) -> tuple[Door, Array, Array]:
 
 
 def _points(name: str, label: str, X: Array, d: int) -> tuple[Door, Array]:
+    refuse_sparse(name, **{label: X})
     door, [X] = _arrays.enter(name, **{label: X})
     _checks.real_dtype(name, label, _checks.ndim(name, label, X, 2))
     _checks.finite(name, label, _checks.shape(name, label, X, (X.shape[0], d)))

@@ -9,6 +9,7 @@ import numpy as np
 
 from lowrank_la import _arrays, _checks, kernels
 from lowrank_la._arrays import Array, Door
+from lowrank_la.factor._dense import refuse_sparse
 from lowrank_la.transport._costs import StoredCosts
 from lowrank_la.transport._points import PointCosts
 
@@ -52,6 +53,7 @@ def enter(name: str, C: Any, a: Array | None, b: Array | None, cost: Any, balanc
     if isinstance(C, tuple):
         door, everything, low, high, forbidden, points = _clouds(name, C, cost)
     else:
+        refuse_sparse(name, C=C)
         door, [C] = _arrays.enter(name, C=C)
         _checks.not_empty(name, "C", _checks.ndim(name, "C", _checks.real_dtype(name, "C", C), 2))
         low, high, forbidden = _range(name, C)
@@ -79,6 +81,7 @@ def _clouds(name: str, clouds: tuple[Any, ...], cost: Any) -> tuple[Door, Any, f
         raise ValueError(f"{name}: C must be a cost matrix or a pair of clouds (X, Y); got a tuple of {len(clouds)}")
     if not callable(cost):
         _checks.choice(name, "cost", cost, COSTS)
+    refuse_sparse(name, X=clouds[0], Y=clouds[1])
     door, [X, Y] = _arrays.enter(name, X=clouds[0], Y=clouds[1])
     for which, x in (("X", X), ("Y", Y)):
         _checks.not_empty(name, which, _checks.ndim(name, which, _checks.real_dtype(name, which, x), 2))

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from lowrank_la import ConvergenceWarning
 from lowrank_la.transport import LightBridge, _bridge_fit, light_bridge
@@ -239,6 +240,7 @@ def test_hard_but_legal():
         ({"X1": np.ones((5, 3))}, ValueError, "X1 must have shape"),
         ({"X1": np.full((5, 2), np.nan)}, ValueError, "X1 must be finite"),
         ({"X0": np.ones((5, 2)) * 1j}, TypeError, "X0 must be real"),
+        ({"X1": csr_array(np.eye(5)[:, :2])}, TypeError, "X1 must be a dense array"),
         ({"X0": "points"}, TypeError, "X0 must be an array of numbers"),
         ({"eps": 0.0}, ValueError, "eps must be a number above 0"),
         ({"n_components": 0}, ValueError, "n_components must be"),
