@@ -26,7 +26,23 @@ MAX_REPEATS = 7
 MIN_REPEATS = 3
 SLOW = 2.0  # seconds of a timed call after which one is enough
 BUDGET = 20.0  # seconds for the timed calls of one contender, as long as it has its least number of repeats
-PACKAGES = ("lowrank_la", "numpy", "scipy", "numba", "torch", "cupy-cuda12x", "cupy-cuda13x", "scikit-learn", "cmfrec", "fbpca", "implicit")
+PACKAGES = (
+    "lowrank_la",
+    "numpy",
+    "scipy",
+    "numba",
+    "torch",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "scikit-learn",
+    "cmfrec",
+    "fbpca",
+    "implicit",
+    "dppy",
+    "POT",
+    "regot",
+    "ott-jax",
+)
 
 
 @dataclass
