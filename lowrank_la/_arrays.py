@@ -167,6 +167,19 @@ def _as_array(function: str, name: str, x: Array) -> Array:
     return array
 
 
+def wants_gradients(*inputs: Any) -> bool:
+    """Say whether one of the inputs, or of the members of a tuple, is a tensor that requires gradients."""
+    flat = (x for given in inputs for x in (given if isinstance(given, tuple) else (given,)))
+    return any(compat.is_torch_array(x) and x.requires_grad for x in flat)
+
+
+def detached(x: Any) -> Any:
+    """Return tensors, and those in a tuple, without their history, and all else as it is."""
+    if isinstance(x, tuple):
+        return tuple(detached(part) for part in x)
+    return x.detach() if compat.is_torch_array(x) else x
+
+
 def _step_in(function: str, name: str, x: Array) -> Array:
     if not compat.is_torch_array(x):
         return x

@@ -41,7 +41,7 @@ class Form:
 
 def with_gradients(X: Array, Y: Array, p: float, answer: Any, slopes: Callable[[], tuple[Array, Array]]) -> Any:
     """Give both values of an answer their gradients, if X or Y ask for them; that of the root at zero is taken to be zero."""
-    if not _torch.wanted(X, Y):
+    if not _arrays.wants_gradients(X, Y):
         return answer
     root = 1 / (p * answer.value ** (p - 1)) if answer.value > 0 else 0.0
     found = slopes()

@@ -16,7 +16,6 @@ from lowrank_la import _arrays, _checks, kernels
 from lowrank_la._arrays import Array, Door
 from lowrank_la._threads import serial_blas, serial_kernels
 from lowrank_la.factor import _dense
-from lowrank_la.sliced import _torch
 
 _SAME_MASS = 1e-5  # relative difference of masses that rounding of float32 weights explains
 _CHUNK_BYTES = 1 << 26
@@ -184,7 +183,7 @@ def enter(function: str, X: Array, Y: Array, a: Array | None, b: Array | None, p
     """
     p = _checks.real(function, "p", p, 1)
     names = ("x", "y") if line else ("X", "Y")
-    door, [X, Y] = _dense.enter(function, **{name: _torch.detached(points) for name, points in zip(names, (X, Y), strict=True)})
+    door, [X, Y] = _dense.enter(function, **{name: _arrays.detached(points) for name, points in zip(names, (X, Y), strict=True)})
     for name, points in zip(names, (X, Y), strict=True):
         _checks.finite(function, name, _checks.ndim(function, name, _checks.real_dtype(function, name, points), 1 if line else 2))
     if line:

@@ -7,16 +7,6 @@ from typing import Any
 from lowrank_la._arrays import Array
 
 
-def wanted(*arrays: Array) -> bool:
-    """Say whether an argument is a tensor that requires gradients."""
-    return any(getattr(x, "requires_grad", False) for x in arrays)
-
-
-def detached(x: Array) -> Array:
-    """Give the tensor without its history; other arrays as they are."""
-    return x.detach() if getattr(x, "requires_grad", False) else x
-
-
 def attached(value: float, X: Any, Y: Any, gradients: tuple[Array, Array]) -> Any:
     """Return the value as a tensor of no dimensions whose derivatives by X and Y are the gradients."""
     import torch

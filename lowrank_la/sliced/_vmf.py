@@ -12,7 +12,7 @@ import numpy as np
 from lowrank_la import _arrays, _checks, _random
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, Result
-from lowrank_la.sliced import _directions, _torch
+from lowrank_la.sliced import _directions
 from lowrank_la.sliced._gradient import by_points, with_gradients
 from lowrank_la.sliced._problem import Problem, enter
 
@@ -201,7 +201,7 @@ def linear_attention_direction(params: tuple[Array, Array, Array], X: Array, Y: 
         _checks.shape(function, name, weight, (d, width))
     pooled = _pooled(xp, X, *params) + _pooled(xp, Y, *params)
     norm = xp.sqrt(xp.sum(pooled * pooled))
-    size = float(_torch.detached(norm))
+    size = float(_arrays.detached(norm))
     if not 0 < size < math.inf:
         raise ValueError(f"{function}: the pooled values must be finite and not all zero; got norm {size}")
     return pooled / norm
@@ -258,7 +258,7 @@ def _given(problem: Problem, direction: Array) -> np.ndarray:
     ValueError
         It does not fit, or is zero.
     """
-    inside = _arrays.beside(NAME, "direction", _torch.detached(direction), problem.X.points)
+    inside = _arrays.beside(NAME, "direction", _arrays.detached(direction), problem.X.points)
     inside = _checks.finite(NAME, "direction", _checks.shape(NAME, "direction", inside, (problem.d,)))
     vector = _arrays.to_numpy(inside).astype(np.float64)
     norm = float(np.linalg.norm(vector))

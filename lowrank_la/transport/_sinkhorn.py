@@ -143,7 +143,7 @@ def sinkhorn(
     if _batch.is_batch(C):
         options = {"cost": cost, "method": method, "unbalanced": unbalanced, "mass": mass, "tol": tol, "max_iter": max_iter}
         return _batch.solve(NAME, sinkhorn, C, a, b, reg, init, {**options, "certificate": certificate, "callback": callback})
-    if _torch.wants_gradients(C, a, b):
+    if _arrays.wants_gradients(C, a, b):
         options = {"cost": cost, "method": method, "unbalanced": unbalanced, "mass": mass, "tol": tol, "max_iter": max_iter}
         options |= {"init": init, "certificate": certificate, "callback": callback}
         if mass is not None:

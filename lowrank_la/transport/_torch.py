@@ -8,28 +8,15 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-import array_api_compat as compat
 import numpy as np
 
+from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 from lowrank_la._cg import conjugate_gradients
 from lowrank_la.transport._problem import STORED
 from lowrank_la.transport._result import TransportResult
 
 RTOL, MOST = 1e-13, 5000  # of the conjugate gradients for implicit derivatives
-
-
-def wants_gradients(*inputs: Any) -> bool:
-    """Say whether one of the inputs, or of the members of a tuple, is a tensor that requires gradients."""
-    flat = (x for given in inputs for x in (given if isinstance(given, tuple) else (given,)))
-    return any(compat.is_torch_array(x) and x.requires_grad for x in flat)
-
-
-def detached(x: Any) -> Any:
-    """Return tensors without their history, and all else as it is."""
-    if isinstance(x, tuple):
-        return tuple(detached(part) for part in x)
-    return x.detach() if compat.is_torch_array(x) else x
 
 
 def attach(
@@ -45,7 +32,7 @@ def attach(
     """
     import torch
 
-    result = solve(detached(C), detached(a), detached(b))
+    result = solve(_arrays.detached(C), _arrays.detached(a), _arrays.detached(b))
     X = C[0] if isinstance(C, tuple) else C
     n, m = len(result.f), len(result.g)
     weights = [torch.full((k,), 1 / k, dtype=torch.float64) if w is None else w.double() for w, k in ((a, n), (b, m))]
@@ -54,11 +41,11 @@ def attach(
     if isinstance(C, tuple) and n * m > STORED:
         if cost != "sqeuclidean":
             raise ValueError(f"{name}: cost must be 'sqeuclidean' for gradients of so many pairs; got {cost!r} and {n * m} pairs")
-        return replace(result, value=_functions().cloud(C[0], C[1], *weights, result).to(X.dtype))
+        return replace(result, value=_cloud()(C[0], C[1], *weights, result).to(X.dtype))
     costs = _torch_costs(C[0].double(), C[1].double(), cost) if isinstance(C, tuple) else C.double()
     if not all(math.isinf(rho) for rho in rhos):
-        return replace(result, value=_functions().unbalanced(costs, *weights, result, rhos).to(X.dtype))
-    f, g, value = _functions().solution(costs, *weights, result)
+        return replace(result, value=_unbalanced()(costs, *weights, result, rhos).to(X.dtype))
+    f, g, value = _solution()(costs, *weights, result)
     first, second = weights
     shift = (first @ f - second @ g) / (first.sum() + second.sum())
     f, g = f - shift, g + shift
@@ -121,18 +108,9 @@ class TensorPlan:
         return self.a[:, None] * self.b / mass * ((self.f[:, None] + self.g - self.C) / self.eps).exp()
 
 
-@dataclass(frozen=True)
-class Functions:
-    """Differentiable versions of a solved problem."""
-
-    solution: Callable[..., Any]
-    unbalanced: Callable[..., Any]
-    cloud: Callable[..., Any]
-
-
 @cache
-def _functions() -> Functions:
-    """Define the autograd functions once PyTorch is wanted."""
+def _solution() -> Callable[..., Any]:
+    """Define potentials and value of a balanced problem for PyTorch, once it is wanted."""
     import torch
 
     class Solution(torch.autograd.Function):
@@ -157,6 +135,14 @@ def _functions() -> Functions:
             grad_b = grad_value * g - result.reg * (P.T @ x) / b
             return grad_C, grad_a, grad_b, None
 
+    return Solution.apply
+
+
+@cache
+def _unbalanced() -> Callable[..., Any]:
+    """Define the value of an unbalanced problem."""
+    import torch
+
     class Unbalanced(torch.autograd.Function):
         """(C, a, b) -> value."""
 
@@ -177,6 +163,14 @@ def _functions() -> Functions:
             )
             return grads[0] * P, grads[0] * grad_a, grads[0] * grad_b, None, None
 
+    return Unbalanced.apply
+
+
+@cache
+def _cloud() -> Callable[..., Any]:
+    """Define the value for clouds whose costs are not stored."""
+    import torch
+
     class Cloud(torch.autograd.Function):
         """(X, Y, a, b) -> value for squared distances, without storing them."""
 
@@ -196,7 +190,7 @@ def _functions() -> Functions:
             grad_Y = 2 * (columns[:, None] * Y - result.apply(X, adjoint=True))
             return grads[0] * grad_X, grads[0] * grad_Y, grads[0] * result.f, grads[0] * result.g, None
 
-    return Functions(Solution.apply, Unbalanced.apply, Cloud.apply)
+    return Cloud.apply
 
 
 def _adjoint(P: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
