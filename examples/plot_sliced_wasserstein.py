@@ -2,8 +2,9 @@
 A digit flows into another, with and without variance reduction
 ===============================================================
 
-Ink of a handwritten 8 moves along the gradient of the sliced Wasserstein distance until it is a 3. Each step looks at 16 directions; what
-control variates do to the noise of such gradients shows at the end of the flow.
+Ink of a handwritten 8 moves along the gradient of the sliced Wasserstein distance until it is a 3. Each step looks at 16
+directions. Control variates make the loss at the start far more accurate; after a few steps only details are left that they do
+not see. The noise of the gradients, which dies down with the distance, hardly slows the flow.
 """
 
 import matplotlib.pyplot as plt
@@ -33,23 +34,26 @@ print(sliced_wasserstein(source, target, rng=0))
 # Gradient descent on the squared distance, with new directions in each step; how far the points still are is measured with 1000 others.
 
 STEPS, SHOWN = 150, (0, 3, 10, 150)
-flows, left = {}, {}
+flows, left, wrong = {}, {}, {}
 for mode in ("none", "orthogonal", "auto"):
     points = source.clone().requires_grad_()
-    flows[mode], left[mode] = [source], []
+    flows[mode], left[mode], wrong[mode] = [source], [], []
     for step in range(STEPS):
         loss = sliced_wasserstein(points, target, n_projections=16, variance_reduction=mode, rng=step).value_p
         (gradient,) = torch.autograd.grad(loss, points)
+        exact = sliced_wasserstein(points.detach(), target, n_projections=1000, rng=10**6).value_p
+        left[mode].append(exact**0.5)
+        wrong[mode].append(abs(loss.item() - exact) / exact)
         points = (points - 0.5 * len(points) * gradient).detach().requires_grad_()
         flows[mode].append(points.detach())
-        left[mode].append(sliced_wasserstein(points.detach(), target, n_projections=1000, rng=10**6).value)
-
-figure, axes = plt.subplots(1, len(SHOWN) + 1, figsize=(13, 3), layout="constrained", width_ratios=[1] * len(SHOWN) + [1.5])
+figure, axes = plt.subplots(1, len(SHOWN) + 2, figsize=(15, 3), layout="constrained", width_ratios=[1] * len(SHOWN) + [1.4] * 2)
 for axis, step in zip(axes, SHOWN, strict=False):
     axis.scatter(*flows["auto"][step].T, s=2)
     axis.set(title=f"step {step}", aspect="equal", xticks=[], yticks=[], xlim=(-1, 8), ylim=(-1, 8))
-for mode, distances in left.items():
-    axes[-1].semilogy(distances, label=mode)
-axes[-1].set(xlabel="step", title="distance from the target")
+for mode in flows:
+    axes[-2].loglog(range(1, STEPS + 1), left[mode], label=mode)
+    axes[-1].loglog(range(1, STEPS + 1), wrong[mode], ".-", linewidth=0.5, markersize=4, label=mode)
+axes[-2].set(xlabel="step", title="distance from the target")
+axes[-1].set(xlabel="step", title="relative error of the loss")
 axes[-1].legend()
 plt.show()

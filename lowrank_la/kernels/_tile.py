@@ -97,6 +97,43 @@ def outer(rows: int = ROWS, vectors: int = VECTORS, lanes: int | None = None, *,
     return tile
 
 
+def remainder(rows: int = ROWS, vectors: int = VECTORS, lanes: int | None = None) -> Callable[..., None]:
+    """Build `squares(K, a, ia, sai, sak, b, ib, sbk, d, id, sd, c, ic)`, the squared entries of a block minus a product, never stored.
+
+    For 0 <= v < lanes the intrinsic adds to c[ic + v], in the dtype of c, the sum over 0 <= i < rows and 0 <= j < vectors of
+
+        (d[id + i * sd + j * lanes + v] - sum_{k < K} a[ia + i * sai + k * sak] * b[ib + k * sbk + j * lanes + v])^2.
+    """
+
+    @intrinsic
+    def squares(typingctx, K, a, ia, sai, sak, b, ib, sbk, d, id, sd, c, ic):  # type: ignore[no-untyped-def]
+        wide = lanes or lanes_of(str(c.dtype))
+        signature = types.void(types.intp, a, *[types.intp] * 3, b, *[types.intp] * 2, d, *[types.intp] * 2, c, types.intp)
+
+        def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            K, _, ia, sai, sak, _, ib, sbk, _, id, sd, _, ic = values
+            A, B, D, C = (Memory(context, builder, signature.args[p], values[p], wide) for p in (1, 5, 8, 11))
+            corners = [builder.add(id, strided(builder, sd, i, j * wide)) for i in range(rows) for j in range(vectors)]
+
+            def step(k, sums):  # type: ignore[no-untyped-def]
+                at = builder.add(ib, builder.mul(k, sbk))
+                right = [B.load(builder.add(at, integer(j * wide)), C.vector) for j in range(vectors)]
+                at = builder.add(ia, builder.mul(k, sak))
+                left = [A.broadcast(builder.add(at, strided(builder, sai, i, 0)), C.vector) for i in range(rows)]
+                left = [builder.fneg(x) for x in left]
+                return [multiply_add(builder, left[t // vectors], right[t % vectors], sums[t]) for t in range(rows * vectors)]
+
+            total = C.load(ic)
+            for rest in loop(builder, K, [D.load(corner, C.vector) for corner in corners], step):
+                total = multiply_add(builder, rest, rest, total)
+            C.store(total, ic)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return squares
+
+
 def inner(rows: int = ROWS, lanes: int | None = None, *, apart: bool = False) -> Callable[..., None]:
     """Build `dots(K, a, ia, sa, x, ix, c, ic)`, inner products of a few vectors with one.
 

@@ -19,6 +19,7 @@ from lowrank_la.kernels._aligned import aligned
 from lowrank_la.kernels._engine import Kernel
 
 _CHUNK_BYTES = 1 << 26  # of projections that the reference holds at a time
+_WORK_ROWS = 2 * _tile.ROWS + 3  # of a thread: projections of both clouds, two sorted rows, a spare one; in one array, for large pages
 _SUMS = {"contract", "reassoc", "nsz"}
 
 
@@ -126,17 +127,13 @@ def _costs(X, Y, T, shift, a, b, p, E, F):  # type: ignore[no-untyped-def]
     group = min(_tile.ROWS, -(-L // shares))
     costs = np.empty(L)
     weights = [np.empty(0) if w is None else np.ascontiguousarray(w) for w in (a, b)]
-    buffers = [_buffers(X, shares, size) for size in (n, m, max(n, m))]
-    rows = [_grouped(T, group)]
-    _run(*rows, group, _packed(X), _packed(Y), *buffers[0], *buffers[1], *buffers[2], n, m, shift, *weights, float(p), E, F, costs)
+    width = -(-max(n, m) // _width(X)) * _width(X)
+    work = aligned(shares * _WORK_ROWS, width, X)
+    bits = work.view(np.uint32 if X.itemsize == 4 else np.uint64)
+    orders = np.empty((shares, 3, width if weights[0].size or E.size else 0), np.uint32)
+    tiles = _grouped(T, group), _packed(X), _packed(Y)
+    _run(*tiles, group, work, bits, orders, n, m, shift, *weights, float(p), E, F, costs)
     return costs
-
-
-def _buffers(X: np.ndarray, shares: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of projections for each share of the directions, the same memory as unsigned integers, and numbers of points."""
-    width = _width(X)
-    rows = aligned(shares * _tile.ROWS, -(-size // width) * width, X)
-    return rows, rows.view(np.uint32 if X.itemsize == 4 else np.uint64), np.empty((shares, size), np.uint32)
 
 
 def _width(X: np.ndarray) -> int:
@@ -175,24 +172,25 @@ _tile_product = _tile.outer(add=False)
 
 
 @njit(parallel=True, cache=True)
-def _run(T, group, PX, PY, U, U_bits, U_order, V, V_bits, V_order, S, S_bits, S_order, n, m, shift, a, b, p, E, F, costs):
-    """Each share takes some groups of directions, one after the other, in its own buffers."""
-    shares = U_order.shape[0]
-    carried = a.size > 0 or E.size > 0
+def _run(T, PX, PY, group, work, bits, orders, n, m, shift, a, b, p, E, F, costs):
+    """Each share takes some groups of directions, one after the other, in its own rows of `work`."""
+    shares = orders.shape[0]
+    carried = orders.shape[2] > 0
     for share in prange(shares):
         counts = np.empty((2, 1 << _radix.MOST_BITS), np.uint32)
-        top = share * _tile.ROWS
+        order, other, spare_order = orders[share, 0], orders[share, 1], orders[share, 2]
+        top_X = share * _WORK_ROWS
+        top_Y = top_X + _tile.ROWS
+        last = top_Y + _tile.ROWS
+        u, v, spare = work[last, :n], work[last + 1, :m], work[last + 2]
+        u_bits, v_bits, spare_bits = bits[last, :n], bits[last + 1, :m], bits[last + 2]
         for g in range(T.shape[0] * share // shares, T.shape[0] * (share + 1) // shares):
-            _project(T, g, PX, U, top)
-            _project(T, g, PY, V, top)
+            _project(T, g, PX, work, top_X)
+            _project(T, g, PY, work, top_Y)
             for r in range(min(group, costs.size - g * group)):
-                l, at = g * group + r, top + r
-                u, v = U[at, :n], V[at, :m]
-                order, other, spare_order = U_order[share], V_order[share], S_order[share]
-                _number(carried, order)
-                _number(carried, other)
-                _radix.sort(u, U_bits[at, :n], carried, order, S[top], S_bits[top], spare_order, counts)
-                _radix.sort(v, V_bits[at, :m], carried, other, S[top], S_bits[top], spare_order, counts)
+                l, x, y = g * group + r, top_X + r, top_Y + r
+                _radix.sort(work[x, :n], bits[x, :n], u, u_bits, carried, order, spare, spare_bits, spare_order, counts)
+                _radix.sort(work[y, :m], bits[y, :m], v, v_bits, carried, other, spare, spare_bits, spare_order, counts)
                 if carried or n != m:
                     row = l if E.size else 0
                     costs[l] = _merge(u, v, order, other, a, b, shift[l], p, E[row : row + 1], F[row : row + 1])
@@ -207,13 +205,6 @@ def _project(T, g, panels, U, top):
     for panel in range(panels.shape[0] // d):
         at = top * U.shape[1] + panel * width
         _tile_product(d, T, g * _tile.ROWS * d, d, 1, panels, panel * d * width, width, U, at, U.shape[1])
-
-
-@njit(cache=True)
-def _number(carried, order):
-    if carried:
-        for i in range(order.size):
-            order[i] = i
 
 
 @njit(cache=True, fastmath=_SUMS)

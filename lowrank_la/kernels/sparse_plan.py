@@ -8,6 +8,7 @@ is left take a fraction of the time of a read of the plan. On a GPU the referenc
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
@@ -18,57 +19,68 @@ from lowrank_la.kernels import gibbs, plan_newton
 from lowrank_la.kernels._engine import Kernel
 
 
-def newton_reference(
-    P: Array,
-    b: np.ndarray,
-    diagonal: np.ndarray,
-    shift: np.ndarray,
-    kappa: float,
-    rtol: float,
-    most: int,
-    rows: np.ndarray,
-    columns: np.ndarray,
-    delta: float,
-) -> tuple[np.ndarray, int]:
-    """Solve (diag(columns + shift) - S^T diag(1/rows) S / (1 + kappa)) y = b by conjugate gradients.
+def compress_reference(P: Array, rows: np.ndarray, columns: np.ndarray, delta: float, most: int) -> Any:
+    """Return the entries of P above delta rows_i / m or above delta columns_j / n in a SciPy CSR array, or None if they are too many.
 
-    S are the entries of P above delta rows_i / m or above delta columns_j / n; `rows` and `columns` are the sums of all of P.
+    `rows` and `columns` are the sums of P.
     """
+    from scipy.sparse import csr_array
+
     xp = _arrays.namespace(P)
-    r, c, more = (_arrays.from_numpy(x, P) for x in (rows, columns, shift))
+    r, c = (_arrays.from_numpy(x, P) for x in (rows, columns))
     large = (delta * r[:, None] / columns.size < P) | (delta * c[None, :] / rows.size < P)
-    S = xp.where(large, P, xp.zeros_like(P))
-    y, n_iter = plan_newton.conjugate_gradients(
-        lambda x: (c + more) * x - S.T @ ((S @ x) / ((1 + kappa) * r)),
-        _arrays.from_numpy(b, P),
-        _arrays.from_numpy(diagonal, P) + more,
-        rtol,
-        most,
-    )
-    return _arrays.to_numpy(y), n_iter
+    if int(xp.sum(xp.astype(large, xp.int64))) > most:
+        return None
+    places = tuple(_arrays.to_numpy(x) for x in xp.nonzero(large))
+    return csr_array((_arrays.to_numpy(P[large]).astype(np.float64), places), shape=(rows.size, columns.size))
 
 
-def newton_cpu(
-    P: np.ndarray,
-    b: np.ndarray,
-    diagonal: np.ndarray,
-    shift: np.ndarray,
-    kappa: float,
-    rtol: float,
-    most: int,
-    rows: np.ndarray,
-    columns: np.ndarray,
-    delta: float,
-) -> tuple[np.ndarray, int]:
-    """Compress the rows, then iterate without leaving compiled code."""
+def compress_cpu(P: np.ndarray, rows: np.ndarray, columns: np.ndarray, delta: float, most: int) -> Any:
+    """Count, then fill."""
+    from scipy.sparse import csr_array
+
     least_rows, least_columns = (delta * rows / columns.size).astype(np.float32), (delta * columns / rows.size).astype(np.float32)
     counts = np.zeros(rows.size + 1, np.int64)
     _count(P, least_rows, least_columns, counts)
     starts = np.cumsum(counts)
-    places, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
+    if starts[-1] > most:
+        return None
+    places, values = np.empty(starts[-1], np.int32), np.empty(starts[-1])
     _fill(P, least_rows, least_columns, starts, places, values)
-    parts = np.empty((gibbs.parts_of(rows.size), b.size))
-    return _newton(starts, places, values, b, diagonal + shift, columns + shift, 1 / ((1 + kappa) * rows), rtol, most, parts)
+    return csr_array((values, places, starts.astype(np.int32)), shape=(rows.size, columns.size))
+
+
+def newton_reference(
+    values: np.ndarray,
+    places: np.ndarray,
+    starts: np.ndarray,
+    b: np.ndarray,
+    diagonal: np.ndarray,
+    c: np.ndarray,
+    w: np.ndarray,
+    rtol: float,
+    most: int,
+) -> tuple[np.ndarray, int]:
+    """Solve (diag(c) - S^T diag(w) S) y = b by conjugate gradients, S being in compressed rows; `diagonal` preconditions."""
+    from scipy.sparse import csr_array
+
+    S = csr_array((values, places, starts), shape=(w.size, b.size))
+    return plan_newton.conjugate_gradients(lambda x: c * x - S.T @ (w * (S @ x)), b, diagonal, rtol, most)
+
+
+def newton_cpu(
+    values: np.ndarray,
+    places: np.ndarray,
+    starts: np.ndarray,
+    b: np.ndarray,
+    diagonal: np.ndarray,
+    c: np.ndarray,
+    w: np.ndarray,
+    rtol: float,
+    most: int,
+) -> tuple[np.ndarray, int]:
+    """Iterate without leaving compiled code."""
+    return _newton(starts, places, values, b, diagonal, c, w, rtol, most, np.empty((gibbs.parts_of(w.size), b.size)))
 
 
 @njit(parallel=True, cache=True)
@@ -136,4 +148,5 @@ def _pair(starts, places, values, y, w, z, sums):  # type: ignore[no-untyped-def
             z[j] += sums[part, j]
 
 
+compress = Kernel(compress_reference, compress_cpu)
 newton = Kernel(newton_reference, newton_cpu)

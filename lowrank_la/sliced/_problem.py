@@ -35,7 +35,7 @@ class Cloud:
     @cached_property
     def squares(self) -> np.ndarray:
         """Squared distances of the points from their mean, float64."""
-        return _arrays.to_numpy(_dense_squares(self.points))
+        return _arrays.to_numpy(kernels.row_energy.squares(self.points))
 
     @property
     def n(self) -> int:
@@ -70,15 +70,6 @@ class Cloud:
     def moment(self, p: float) -> float:
         """Mean of the p-th power of the distance from the mean."""
         return self.average(self.squares ** (p / 2))
-
-
-def _dense_squares(points: Array) -> Array:
-    xp = _arrays.namespace(points)
-    parts = []
-    for _, block in _arrays.row_blocks(points):
-        block = xp.astype(block, xp.float64, copy=False)
-        parts.append(xp.sum(block * block, axis=1))
-    return xp.concat(parts)
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,9 @@ def sliced_wasserstein(
 
     Notes
     -----
-    Cost: for each direction 2 (n + m) d flops and two sorts. Memory: a centred and a packed copy of the clouds and, for
-    each thread, 8 projections of each. Nothing of size n_projections x n is stored, except for gradients: 64 MiB.
+    Cost: for each direction 2 (n + m) d flops and two sorts. Memory: a centred and a packed copy of the clouds, the directions and, for
+    each thread, 8 projections of each cloud and three sorted rows. Nothing of size n_projections x n is stored, except for
+    gradients: 64 MiB.
 
     In orthonormal blocks every quadratic form of theta has an exact mean. For p = 2 the part of W_2^2 that stems from the
     means of the clouds, (theta . mu)^2, is known and only the rest is estimated. "auto" regresses on the projected

@@ -73,9 +73,9 @@ class Plans:
         """Stack the plans."""
         return self._stack(plan.dense(feasible) for plan in self.plans)
 
-    def sparse(self, threshold: float) -> list[Any]:
+    def sparse(self, threshold: float, feasible: bool) -> list[Any]:
         """Return a list of sparse plans."""
-        return [plan.sparse(threshold) for plan in self.plans]
+        return [plan.sparse(threshold, feasible) for plan in self.plans]
 
     def apply(self, V: Array, adjoint: bool) -> Array:
         """Apply each plan to its own vectors."""

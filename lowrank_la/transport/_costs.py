@@ -9,10 +9,7 @@ import numpy as np
 
 from lowrank_la import _arrays, kernels
 from lowrank_la._arrays import Array
-from lowrank_la._cg import conjugate_gradients
-
-DIRECT = 6000  # columns up to which the Schur complement is factored where conjugate gradients take long
-ROUNDED = 1e-12  # relative shift that keeps a factorization definite
+from lowrank_la.transport import _systems
 
 
 @dataclass
@@ -68,43 +65,9 @@ class StoredCosts:
         """Scale the rows and columns of the last plan."""
         return kernels.scaling.sweeps(plan.P, a, b, v, count, kappas)
 
-    def newton(
-        self, plan: Any, b: np.ndarray, shift: np.ndarray, kappa: float, rtol: float, most: int, delta: float | None
-    ) -> tuple[np.ndarray, int]:
-        """Solve with the Schur complement of the last plan by conjugate gradients, perhaps without entries of share delta in all."""
-        diagonal = plan.diagonal if kappa == 0 else plan.columns - (plan.columns - plan.diagonal) / (1 + kappa)
-        if delta is None:
-            return kernels.plan_newton.newton(plan.P, b, diagonal, shift, kappa, rtol, most, self.shape[0])
-        return kernels.sparse_plan.newton(plan.P, b, diagonal, shift, kappa, rtol, most, plan.rows, plan.columns, delta)
-
-    def factor(self, plan: Any, shift: np.ndarray, kappa: float) -> Any:
-        """Factor the Schur complement of the last plan, or return None where that would cost too much."""
-        n, m = self.shape
-        if m > DIRECT:
-            return None
-        P = plan.P[:n, :m] if isinstance(plan.P, np.ndarray) else plan.P
-        xp = _arrays.namespace(P)
-        weights = _arrays.from_numpy(1 / np.sqrt((1 + kappa) * plan.rows), P)
-        Q = P * xp.astype(weights, P.dtype)[:, None]
-        return _factored(_arrays.to_numpy(Q.T @ Q).astype(np.float64), plan.columns, shift, kappa)
-
-    def refine(
-        self, plan: Any, factor: Any, b: np.ndarray, shift: np.ndarray, kappa: float, rtol: float, most: int
-    ) -> tuple[np.ndarray, int]:
-        """Solve like `newton`, preconditioned by the factors of an earlier plan."""
-        from scipy.linalg import cho_solve
-
-        rows, c = kernels.plan_newton.product(plan.P, np.ones(b.size), np.ones(self.shape[0]), True)
-        w = 1 / ((1 + kappa) * rows)
-
-        def apply(Y: Array) -> Array:
-            return np.stack([(c + shift) * y - kernels.plan_newton.product(plan.P, y, w, False)[1] for y in Y.T], axis=1)
-
-        goals = np.array([rtol * np.linalg.norm(b)])
-        answer = conjugate_gradients(
-            apply, b[:, None], goals, precondition=lambda R: cho_solve(factor, R, check_finite=False), max_iter=most
-        )
-        return answer.X[:, 0], answer.n_iter
+    def system(self, plan: Any, shift: np.ndarray, kappa: float, error: float, sparse: bool) -> Any:
+        """Return the Newton system of the last plan."""
+        return _systems.of_stored(plan.P, plan, shift, kappa, error, sparse)
 
     def transforms(self, f: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return min_j (C_ij - g_j) and min_i (C_ij - f_i)."""
@@ -122,20 +85,3 @@ class StoredCosts:
             products = _arrays.to_numpy(xp.astype(block, xp.float64, copy=False) @ b_)
             total += float(a[rows[first : first + len(products)]] @ products)
         return total
-
-
-def _factored(W: np.ndarray, columns: np.ndarray, shift: np.ndarray, kappa: float) -> Any:
-    """Factor diag(columns + shift) - W; for kappa = 0 its diagonal comes from the other entries, which loses no digits."""
-    from scipy.linalg import LinAlgError, cho_factor
-
-    np.negative(W, out=W)
-    own = -W.diagonal()
-    np.fill_diagonal(W, 0.0)
-    inside = -W.sum(axis=1) if kappa == 0 else columns - own
-    np.fill_diagonal(W, inside * (1 + ROUNDED) + shift)
-    if kappa == 0:
-        W += np.outer(columns, columns / columns.sum())  # constants are the null space without it
-    try:
-        return cho_factor(W, overwrite_a=True, check_finite=False)
-    except LinAlgError:
-        return None

@@ -28,7 +28,7 @@ class LazyPlan:
     eps: float
     mass: float
     points: Array | None
-    rounded: Rounded | None
+    feasible: Any  # `Rounded`, or an exact plan in compressed rows, or None
 
     def dense(self, feasible: bool) -> Array:
         """Return the plan, or the feasible one beside it.
@@ -38,15 +38,26 @@ class LazyPlan:
         ValueError
             There is no feasible one.
         """
-        if feasible and self.rounded is None:
-            raise ValueError("TransportResult.plan: a feasible plan needs a balanced problem without forbidden pairs, and its certificate")
-        P = np.concatenate([block for _, block in self._blocks(feasible)])
-        return self._leave(P)
+        if feasible and self.feasible is None:
+            raise ValueError("TransportResult.plan: a feasible plan needs a balanced problem, and its certificate")
+        if feasible and not isinstance(self.feasible, Rounded):
+            return self._leave(self.mass * self.feasible.toarray())
+        return self._leave(np.concatenate([block for _, block in self._blocks(feasible)]))
 
-    def sparse(self, threshold: float) -> Any:
-        """Return the entries above a share of their row or column sum in a CSR array."""
+    def sparse(self, threshold: float, feasible: bool) -> Any:
+        """Return the entries above a share of their row or column sum in a CSR array.
+
+        Raises
+        ------
+        ValueError
+            The feasible plan is not sparse.
+        """
         from scipy.sparse import csr_array, vstack
 
+        if feasible:
+            if self.feasible is None or isinstance(self.feasible, Rounded):
+                raise ValueError("TransportResult.plan: a feasible plan is dense without refine='exact'; got kind='sparse'")
+            return self.mass * self.feasible
         blocks = []
         for rows, P in self._blocks():
             P[(threshold * self.mass * self.a[rows, None] >= P) & (threshold * self.mass * self.b >= P)] = 0.0
@@ -87,9 +98,9 @@ class LazyPlan:
         for first in range(0, len(self.a), height):
             rows = slice(first, min(first + height, len(self.a)))
             P = np.exp((f[rows, None] + g - self.costs.rows(rows)) / self.eps)
-            if feasible and self.rounded is not None:
-                left = self.rounded.left_rows / self.rounded.left
-                P = P * (self.rounded.shrink * self.rounded.columns) + left[rows, None] * self.rounded.left_columns
+            if feasible:
+                left = self.feasible.left_rows / self.feasible.left
+                P = P * (self.feasible.shrink * self.feasible.columns) + left[rows, None] * self.feasible.left_columns
             yield rows, self.mass * P
 
     def _leave(self, x: np.ndarray) -> Array:

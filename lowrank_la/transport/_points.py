@@ -9,8 +9,8 @@ import numpy as np
 
 from lowrank_la import _arrays, kernels
 from lowrank_la._arrays import Array
-from lowrank_la._cg import conjugate_gradients
 from lowrank_la.transport._costs import StoredCosts
+from lowrank_la.transport._systems import PointSystem
 
 
 @dataclass(frozen=True)
@@ -92,24 +92,10 @@ class PointCosts:
         units = self._units(plan.f, plan.g)
         return kernels.cloud.sweeps(self.X, self.Y, self.cost, *units, a, b, v, plan.eps / self.factor_, count, kappas)
 
-    def newton(
-        self, plan: Scaled, b: np.ndarray, shift: np.ndarray, kappa: float, rtol: float, most: int, delta: float | None
-    ) -> tuple[np.ndarray, int]:
-        """Solve with the Schur complement of a plan by conjugate gradients; no entry is left out, as none is stored."""
-        del delta
-        diagonal = plan.columns - (plan.columns - plan.diagonal) / (1 + kappa) + shift
-        rows, c = self._gram(plan, np.ones_like(b), None)
-        w = 1 / ((1 + kappa) * rows)
-
-        def apply(V: Array) -> Array:
-            return np.stack([(c + shift) * y - self._gram(plan, y, w)[1] for y in V.T], axis=1)
-
-        goals = np.array([rtol * np.linalg.norm(b)])
-        answer = conjugate_gradients(apply, b[:, None], goals, precondition=lambda R: R / diagonal[:, None], max_iter=most)
-        return answer.X[:, 0], answer.n_iter
-
-    def factor(self, plan: Scaled, shift: np.ndarray, kappa: float) -> None:
-        """Leave the matrix as it is: it does not fit."""
+    def system(self, plan: Scaled, shift: np.ndarray, kappa: float, error: float, sparse: bool) -> PointSystem:
+        """Return the Newton system of a plan; no entry is left out, as none is stored."""
+        del error, sparse
+        return PointSystem(lambda y, w: self._gram(plan, y, w), plan.columns, plan.diagonal, shift, kappa)
 
     def transforms(self, f: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return min_j (C_ij - g_j) and min_i (C_ij - f_i)."""

@@ -25,7 +25,7 @@ class TransportResult(Result):
     value : float
         Least value of <C, P> + reg KL(P | a b^T), by duality: never above it but for rounding, and close to second order in the errors.
     value_gap : float
-        The least value is at most value + value_gap, and not below value by more; inf if there are forbidden pairs or no certificate.
+        The least value is at most value + value_gap, and not below value by more; inf without certificate.
     transport_cost : float
         <C, P>.
     lower_bound, upper_bound : float
@@ -73,7 +73,8 @@ class TransportResult(Result):
         kind : {"dense", "sparse"}
             An array (n, m) like the costs, or a SciPy CSR array of float64.
         feasible : bool
-            Return the plan behind `upper_bound`, whose sums are right to rounding, instead of that of the potentials; "dense" only.
+            Return the plan behind `upper_bound`, whose sums are right to rounding, instead of that of the potentials. It is an optimal
+            one without regularisation, and may be sparse, with `refine="exact"` or forbidden pairs.
         threshold : float, 0 <= threshold < 1
             "sparse" leaves out entries below this share of both their row sum and their column sum.
 
@@ -84,14 +85,12 @@ class TransportResult(Result):
         Raises
         ------
         ValueError
-            kind or threshold is none of these, or a feasible plan is to be sparse or belongs to an unbalanced problem.
+            kind or threshold is none of these, or a feasible plan is to be sparse and is not, or belongs to an unbalanced problem.
         """
         name = "TransportResult.plan"
         kind = _checks.choice(name, "kind", kind, ["dense", "sparse"])
         threshold = _checks.real(name, "threshold", threshold, 0, 1)
-        if kind == "sparse" and feasible:
-            raise ValueError(f"{name}: a feasible plan is dense; got kind='sparse'")
-        return self._plan.sparse(threshold) if kind == "sparse" else self._plan.dense(feasible)
+        return self._plan.sparse(threshold, feasible) if kind == "sparse" else self._plan.dense(feasible)
 
     def apply(self, V: Array, *, adjoint: bool = False) -> Array:
         """Return P V, or P^T V, without forming P.

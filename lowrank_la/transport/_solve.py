@@ -24,8 +24,8 @@ FINE = 1e-5  # marginal error where sweeps in single precision may stand still
 FARTHEST = 1e5  # longest step to which doubling leads
 PATIENCE, STALLED = 100, 0.9  # with forbidden pairs, Newton steps within which the error has to fall to such a share
 LOST = 1e-25  # columns with a smaller share of what is due are set anew
+REFINED = 15  # iterations that factors may take
 SAMPLED = 1e-3  # marginal error that is good enough for a start
-SPARSE = 0.01  # share of each row and column that sparse Newton matrices leave out, over the marginal error
 U = 2.0**-53
 
 
@@ -192,12 +192,12 @@ def _revived(run: Run, point: Point) -> Point:
 
 def newton(run: Run, point: Point, goal: float) -> Point:
     """Maximise the dual by Newton's method with a shift that vanishes with the error, until the error meets the goal."""
-    shift, factor = FIRST_SHIFT, None
+    shift, direct = FIRST_SHIFT, False
     point = _revived(run, point)
     errors = [np.inf]
     while point.error > goal and run.left > 0 and point.error < STALLED * errors[max(0, len(errors) - run.patience)]:
         errors.append(point.error)
-        step, factor = _direction(run, point, shift * point.error, factor)
+        step, direct = _direction(run, point, shift * point.error, direct)
         following, length = _search(run, point, step)
         if length == 0.0:
             break
@@ -208,33 +208,29 @@ def newton(run: Run, point: Point, goal: float) -> Point:
     return point
 
 
-def _direction(run: Run, point: Point, shift: float, factor: Any) -> tuple[np.ndarray, Any]:
-    """Solve for a step of g in units of eps: by conjugate gradients, or where they take long by factors that later steps reuse."""
+def _direction(run: Run, point: Point, shift: float, direct: bool) -> tuple[np.ndarray, bool]:
+    """Solve for a step of g in units of eps: by conjugate gradients, or where they took long by factors; say which."""
     kappas = point.eps / run.rhos[0], point.eps / run.rhos[1]
     rhs = point.due - point.plan.columns
     more = shift * run.b + kappas[1] * point.due
     if not any(kappas):
         rhs = rhs - rhs.mean()
     rtol = min(max(min(point.error, 0.1 * point.error**0.5), 1e-8), 1e-2)
-    delta = SPARSE * point.error if run.sparse else None
-    few = 150 + point.g.size // 8
-    if factor is None:
-        step, n_iter = run.costs.newton(point.plan, rhs, more, kappas[0], rtol, few, delta)
+    system = run.costs.system(point.plan, more, kappas[0], point.error, run.sparse)
+    if not direct:
+        step, n_iter = system.iterate(rhs, rtol, system.few)
         run.n_cg += n_iter
-        if n_iter < few:
-            return step, None
-    for fresh in (False, True):
-        if fresh or factor is None:
-            factor = run.costs.factor(point.plan, more, kappas[0])
-        if factor is None:
-            break
-        step, n_iter = run.costs.refine(point.plan, factor, rhs, more, kappas[0], rtol, 15)
+        if n_iter < system.few:
+            return step, False
+    factor = system.factor()
+    if factor is not None:
+        step, n_iter = system.refine(factor, rhs, rtol, REFINED)
         run.n_cg += n_iter
-        if n_iter < 15:
-            return step, factor
-    step, n_iter = run.costs.newton(point.plan, rhs, more, kappas[0], rtol, 10 * few, None)
+        if n_iter < REFINED:
+            return step, True
+    step, n_iter = system.iterate(rhs, rtol, 10 * system.few)
     run.n_cg += n_iter
-    return step, None
+    return step, False
 
 
 def _search(run: Run, point: Point, step: np.ndarray) -> tuple[Point, float]:

@@ -87,9 +87,9 @@ class TensorPlan:
             return self.plain.dense(True)
         return self._wide().to(self.dtype)
 
-    def sparse(self, threshold: float) -> Any:
+    def sparse(self, threshold: float, feasible: bool) -> Any:
         """Return the plan without history."""
-        return self.plain.sparse(threshold)
+        return self.plain.sparse(threshold, feasible)
 
     def apply(self, V: Array, adjoint: bool) -> Array:
         """Return P V or P^T V with its history."""

@@ -146,9 +146,11 @@ def test_sparse_newton_systems_leave_out_no_more_than_delta(engine, delta):
     assert np.linalg.eigvalsh(S)[0] > 0
     rhs = b - plan.columns
     with use_engine(engine):
-        y, _ = sparse_plan.newton(
-            plan.P if engine == "cpu" else P, rhs, np.diag(S) - 0.1 * b, 0.1 * b, 0.0, 1e-12, 200, plan.rows, plan.columns, delta
-        )
+        given = plan.P if engine == "cpu" else P
+        L = sparse_plan.compress(given, plan.rows, plan.columns, delta, kept.size)
+        assert sparse_plan.compress(given, plan.rows, plan.columns, delta, L.nnz - 1) is None
+        y, _ = sparse_plan.newton(L.data, L.indices, L.indptr, rhs, np.diag(S), plan.columns + 0.1 * b, 1 / plan.rows, 1e-12, 200)
+    np.testing.assert_array_equal(L.toarray(), kept)
     np.testing.assert_allclose(S @ y, rhs, atol=1e-12)
 
 

@@ -124,8 +124,8 @@ def test_same_bits_for_any_number_of_threads(dtype):
 
 
 @njit
-def _sorted(u, bits, carried, order, spare, spare_bits, spare_order, counts):
-    _radix.sort(u, bits, carried, order, spare, spare_bits, spare_order, counts)
+def _sorted(source, source_bits, u, bits, carried, order, spare, spare_bits, spare_order, counts):
+    _radix.sort(source, source_bits, u, bits, carried, order, spare, spare_bits, spare_order, counts)
 
 
 RNG = np.random.default_rng(5)
@@ -153,9 +153,10 @@ ROWS = {
 def test_rows_are_sorted_and_numbers_move_along(name, dtype, carried):
     row = ROWS[name].astype(dtype)
     kind = np.uint32 if dtype == np.float32 else np.uint64
-    u, spare, order, spare_order = row.copy(), np.empty_like(row), np.arange(row.size, dtype=np.uint32), np.empty(row.size, np.uint32)
+    (source, u, spare), (order, spare_order) = np.stack([row] * 3), np.zeros((2, row.size), np.uint32)
     counts = np.empty((2, 1 << _radix.MOST_BITS), np.uint32)
-    _sorted(u, u.view(kind), carried, order, spare, spare.view(kind), spare_order, counts)
+    _sorted(source, source.view(kind), u, u.view(kind), carried, order, spare, spare.view(kind), spare_order, counts)
+    assert np.array_equal(source, row)
     assert np.array_equal(u, np.sort(row))
     if carried:
         assert np.array_equal(row[order], u)

@@ -128,3 +128,31 @@ def test_largest_and_concentrated(p):
     _assert_slopes(lambda X, Y: max_sliced(X, Y, p=p, tol=1e-14, max_iter=500, rng=0), X, Y, rel=1e-3)
     theta = np.array([1.0, 2, 3])
     _assert_slopes(lambda X, Y: vmf_sliced(X, Y, p=p, direction=theta, n_projections=20, rng=0), X, Y)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0])
+@pytest.mark.parametrize(
+    "function", [max_sliced, sliced_wasserstein, lambda X, Y, **options: sliced_wasserstein(X, Y, variance_reduction="none", **options)]
+)
+def test_kinks_have_a_defined_slope(function, p):
+    """Points tie, or meet those that they are matched with: slopes are finite, and those of both clouds cancel as for any translation."""
+    X = np.repeat(np.random.default_rng(4).integers(0, 3, (6, 3)).astype(float), 2, axis=0)
+    Y = X.copy()
+    Y[0] += 1
+    for field in ("value", "value_p"):
+        gX, gY = _gradients(lambda X, Y: function(X, Y, p=p, rng=0), X, Y, field)
+        assert np.isfinite(gX).all()
+        assert np.isfinite(gY).all()
+        assert gY.any()
+        np.testing.assert_allclose(gX.sum(axis=0), -gY.sum(axis=0), atol=1e-9 * np.abs(gY).sum())
+    again = _gradients(lambda X, Y: function(X, Y, p=p, rng=0), X, Y)
+    assert np.array_equal(again[1], gY)
+    nothing = _gradients(lambda X, Y: function(X, Y, p=p, rng=0), X, X.copy())
+    assert not np.any(nothing)
+
+
+def test_at_a_kink_the_slope_of_the_largest_lies_between_those_on_both_sides():
+    """|x - y| on a line, moved through zero: from -1 over 0 to 1."""
+    Y = np.zeros((1, 1))
+    slopes = [float(_gradients(lambda X, Y: max_sliced(X, Y, p=1, rng=0), np.array([[x]]), Y)[0][0, 0]) for x in (-1.0, 0.0, 1.0)]
+    assert slopes == [-1, 0, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from scipy.stats import wasserstein_distance
 
 from benchmarks.compare import sliced as clouds
 from lowrank_la import ConvergenceWarning, limit_threads
-from lowrank_la.sliced import _modes, sliced_wasserstein
+from lowrank_la.sliced import _modes, sliced_wasserstein, wasserstein_1d
 from lowrank_la.sliced._bracket import bracket
 from lowrank_la.sliced._problem import enter
 
@@ -340,6 +341,24 @@ def test_high_dimension():
     more = sliced_wasserstein(X, Y, n_projections=1000, rng=1)
     assert abs(result.value - more.value) <= result.certificate.bound + more.certificate.bound
     assert result.certificate.bound < 0.05 * result.value
+
+
+def test_ten_thousand_dimensions_in_bounded_memory():
+    """The plain mean is that of the costs on the same directions, one by one; nothing of size d x d is ever made."""
+    rng = np.random.default_rng(8)
+    X, Y = rng.standard_normal((80, 10_000)), rng.standard_normal((60, 10_000)) * np.linspace(0.5, 2, 10_000) + 0.02
+    plain = sliced_wasserstein(X, Y, n_projections=64, variance_reduction="none", rng=0)
+    T = _modes.draw(enter("t", X, Y, None, None, 2.0), "none", 64, 1, 0).T
+    costs = [wasserstein_1d(X @ theta, Y @ theta).value_p for theta in T]
+    assert plain.value_p == pytest.approx(np.mean(costs), rel=1e-12)
+    tracemalloc.start()
+    result = sliced_wasserstein(X, Y, n_projections=64, rng=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * (X.nbytes + Y.nbytes)
+    assert abs(result.value - plain.value) <= 1.5 * (result.certificate.bound + plain.certificate.bound)
+    assert result.certificate.bound < plain.certificate.bound
+    assert result.bracket[0] <= result.value <= result.bracket[1]
 
 
 X, Y = RNG.standard_normal((6, 3)), RNG.standard_normal((5, 3))
