@@ -10,7 +10,7 @@ import numpy as np
 from lowrank_la.sliced import _controls, _directions, _harmonics
 from lowrank_la.sliced._controls import Controls
 from lowrank_la.sliced._problem import Problem
-from lowrank_la.sliced._regression import error_of, regress
+from lowrank_la.sliced._regression import error_of, regress, skewness_of
 
 MODES = ("auto", "none", "lower", "upper", "spherical", "orthogonal", "qmc")
 _SPARING = 3  # directions for each spherical harmonic beside the moments
@@ -47,8 +47,8 @@ class Estimate:
 
     Attributes
     ----------
-    mean, error, freedom : float
-        Estimate, standard error (inf if there are too few directions to tell) and its degrees of freedom.
+    mean, error, freedom, skewness : float
+        Estimate, standard error (inf if there are too few directions to tell), its degrees of freedom, and the skewness of the mean.
     weights : array (L,)
         Factors of the costs in the mean, as far as they do not depend on the points.
     coefficients : array (k,)
@@ -62,6 +62,7 @@ class Estimate:
     mean: float
     error: float
     freedom: float
+    skewness: float
     weights: np.ndarray
     coefficients: np.ndarray
     controls: Controls | None
@@ -104,7 +105,7 @@ def joined(one: Sample, two: Sample) -> Sample:
 def estimate(problem: Problem, mode: str, sample: Sample, seed: int) -> Estimate:
     """Turn costs into an estimate of their mean."""
     if problem.d == 1:
-        found = Estimate(float(sample.costs[0]), 0.0, 1.0, np.ones(1), np.empty(0), None, math.inf)
+        found = Estimate(float(sample.costs[0]), 0.0, 1.0, 0.0, np.ones(1), np.empty(0), None, math.inf)
     elif mode in ("lower", "upper"):
         found = _as_published(problem, mode, sample, seed)
     elif mode == "qmc":
@@ -131,31 +132,32 @@ def _on_moments(problem: Problem, sample: Sample, seed: int | None) -> Estimate:
     H = _harmonics.values(sample.T, degree, seed)
     fit = regress(np.column_stack([H, C]), sample.costs)
     coefficients = fit.coefficients[H.shape[1] :]
-    error, freedom = error_of(fit, sample.block, problem.d, max(2, degree))
+    error, freedom, skewness = error_of(fit, sample.block, problem.d, max(2, degree))
     error = math.hypot(error, uncertain * coefficients[-1]) if uncertain else error
-    return Estimate(fit.mean, error, freedom, regress(H, sample.costs).weights, coefficients, controls, math.nan)
+    return Estimate(fit.mean, error, freedom, skewness, regress(H, sample.costs).weights, coefficients, controls, math.nan)
 
 
 def _on_harmonics(problem: Problem, sample: Sample, seed: int) -> Estimate:
     """Regress on all even spherical harmonics of a degree that the number of directions allows; the weights do not depend on the points."""
     degree = _harmonics.degree_for(len(sample.costs) // 2, problem.d)
     fit = regress(_harmonics.values(sample.T, degree, seed), sample.costs)
-    error, freedom = error_of(fit, 1, problem.d)
-    return Estimate(fit.mean, error, freedom, fit.weights, np.empty(0), None, math.nan)
+    return Estimate(fit.mean, *error_of(fit, 1, problem.d), fit.weights, np.empty(0), None, math.nan)
 
 
 def _as_published(problem: Problem, mode: str, sample: Sample, seed: int) -> Estimate:
     """Regress on one control, (theta . mu)^2 or the variances besides; the coefficient is that of the paper, without an intercept."""
     controls = _controls.Controls(problem, (0,) if mode == "lower" else (0, 1, 2), (), seed)
-    C = controls.polynomials(controls.forms(sample.T)).sum(axis=1)
-    square = float(C @ C)
-    factor = float((sample.costs - sample.costs.mean()) @ C) / square if square > 0 else 0.0
-    rest = sample.costs - factor * C
-    error = float(rest.std(ddof=1) / math.sqrt(rest.size)) if rest.size > 1 else math.inf
-    coefficients = np.full(len(controls.singles), factor)
-    return Estimate(
-        float(rest.mean()), error, max(1.0, rest.size - 2.0), np.full(rest.size, 1 / rest.size), coefficients, controls, math.nan
-    )
+    C, W = controls.polynomials(controls.forms(sample.T)).sum(axis=1), sample.costs
+    L, square = W.size, float(C @ C)
+    factor = float((W - W.mean()) @ C) / square if square > 0 else 0.0
+    mean = float(W.mean() - factor * C.mean())
+    coefficients, uniform = np.full(len(controls.singles), factor), np.full(L, 1 / L)
+    if L < 3:
+        return Estimate(mean, math.inf, 1.0, 0.0, uniform, coefficients, controls, math.nan)
+    W1, C1, rest = (W.sum() - W) / (L - 1), (C.sum() - C) / (L - 1), square - C**2
+    factors = np.where(rest > 0, (W @ C - W * C - (L - 1) * W1 * C1) / np.where(rest > 0, rest, 1.0), 0.0)
+    moved = (W1 - factors * C1 - mean) * math.sqrt((L - 1) / L)  # the jackknife: the factor varies, too
+    return Estimate(mean, float(np.linalg.norm(moved)), L - 2.0, -skewness_of(moved), uniform, coefficients, controls, math.nan)
 
 
 def _between_turns(sample: Sample) -> Estimate:
@@ -163,4 +165,5 @@ def _between_turns(sample: Sample) -> Estimate:
     turns = sample.costs.reshape(-1, sample.block).mean(axis=1)
     error = float(turns.std(ddof=1) / math.sqrt(turns.size)) if turns.size > 1 else math.inf
     uniform = np.full(sample.costs.size, 1 / sample.costs.size)
-    return Estimate(float(turns.mean()), error, max(1.0, turns.size - 1.0), uniform, np.empty(0), None, math.nan)
+    mean, freedom = float(turns.mean()), max(1.0, turns.size - 1.0)
+    return Estimate(mean, error, freedom, skewness_of(turns - mean), uniform, np.empty(0), None, math.nan)

@@ -57,8 +57,24 @@ def regress(C: np.ndarray, W: np.ndarray) -> Fit:
     return Fit(mean, weights, coefficients, basis, W - W.mean() - centred @ coefficients)
 
 
-def error_of(fit: Fit, block: int, d: int, degree: int = 2) -> tuple[float, float]:
-    """Return the standard error of the mean and its degrees of freedom; inf where there are too few directions to tell.
+def half_width(error: float, freedom: float, skewness: float, level: float) -> float:
+    """Half width of a symmetric interval for a mean: Student's quantile, and what skewness takes from its coverage by Hall's expansion."""
+    from scipy.special import ndtri, stdtrit
+
+    if not math.isfinite(error):
+        return math.inf
+    z = float(ndtri((1 + level) / 2))
+    return error * (float(stdtrit(freedom, (1 + level) / 2)) + z * max(0.0, z**4 + 2 * z**2 - 3) / 18 * skewness**2)
+
+
+def skewness_of(parts: np.ndarray) -> float:
+    """Skewness of a sum of independent parts that are centred."""
+    variance = float(np.sum(parts**2))
+    return float(np.sum(parts**3)) / variance**1.5 if variance > 0 else 0.0
+
+
+def error_of(fit: Fit, block: int, d: int, degree: int = 2) -> tuple[float, float, float]:
+    """Return the standard error of the mean, its degrees of freedom and its skewness; inf where there are too few directions to tell.
 
     Directions come alone (block = 1) or in blocks of so many orthonormal ones. Many blocks are units that are left out
     one by one. Within few of them directions count as independent, times a factor: the values of an even function at a right angle
@@ -68,11 +84,13 @@ def error_of(fit: Fit, block: int, d: int, degree: int = 2) -> tuple[float, floa
     L, k = fit.basis.shape
     units = L // block
     if block > 1 and units >= _BLOCKS + k:
-        return _left_out(fit, block), units - 1.0
+        moved = _left_out(fit, block)
+        return float(np.linalg.norm(moved)), units - 1.0, skewness_of(moved)
     if k + 1 >= L:
-        return math.inf, 1.0
+        return math.inf, 1.0, 0.0
     alike = 1 + (block - 1) * _at_right_angle(d, degree // 4 * 4 + 4) if block > 1 else 1.0
-    return math.sqrt(alike) * _left_out(fit, 1), float(L - k)
+    moved = _left_out(fit, 1)
+    return math.sqrt(alike) * float(np.linalg.norm(moved)), float(L - k), skewness_of(moved)
 
 
 def _at_right_angle(d: int, degree: int) -> float:
@@ -80,8 +98,8 @@ def _at_right_angle(d: int, degree: int) -> float:
     return math.prod((2 * j + 1) / (d - 1 + 2 * j) for j in range(degree // 2))
 
 
-def _left_out(fit: Fit, block: int) -> float:
-    """Root of the sum of squares of what the mean moves when one unit is left out, the jackknife known as HC3."""
+def _left_out(fit: Fit, block: int) -> np.ndarray:
+    """Return what the mean moves when each unit is left out, the jackknife known as HC3."""
     units = len(fit.weights) // block
     Q, w, r = (x.reshape(units, block, -1) for x in (fit.basis, fit.weights, fit.residual))
     left = np.eye(block) - Q @ Q.transpose(0, 2, 1)
@@ -89,4 +107,4 @@ def _left_out(fit: Fit, block: int) -> float:
         predicted = r / np.maximum(left, 1e-12)
     else:
         predicted = np.linalg.solve(left + 1e-12 * np.eye(block), r)
-    return float(np.linalg.norm(np.sum(w * predicted, axis=1)))
+    return np.sum(w * predicted, axis=(1, 2))

@@ -15,6 +15,7 @@ from lowrank_la.sliced._bracket import bracket
 from lowrank_la.sliced._gradient import gradient, with_gradients
 from lowrank_la.sliced._modes import Estimate, Sample
 from lowrank_la.sliced._problem import Problem, enter
+from lowrank_la.sliced._regression import half_width
 
 NAME = "sliced_wasserstein"
 CLAIM = "|value - SW_p(X, Y)| <= bound"
@@ -213,8 +214,6 @@ def _rounds(
 
 def _answer(problem: Problem, sample: Sample, estimate: Estimate, level: float, confidence: float) -> SlicedResult:
     """Intersect the interval with the bracket, and take roots."""
-    from scipy.special import stdtrit
-
     p, slack = problem.p, problem.rounding
     low, high = bracket(problem)
     mean = 0.0 if problem.same else min(max(estimate.mean, low), high)
@@ -222,7 +221,7 @@ def _answer(problem: Problem, sample: Sample, estimate: Estimate, level: float, 
     if problem.same:
         width = slack = 0.0
     else:
-        width = float(stdtrit(estimate.freedom, (1 + level) / 2)) * estimate.error if math.isfinite(estimate.error) else math.inf
+        width = half_width(estimate.error, estimate.freedom, estimate.skewness, level)
     ends = max(low, mean - width), min(high, mean + width)
     interval = max(0.0, ends[0] ** (1 / p) - slack), ends[1] ** (1 / p) + slack
     bound = max(value - interval[0], interval[1] - value)

@@ -15,6 +15,7 @@ from lowrank_la._result import Certificate, Result
 from lowrank_la.sliced import _directions
 from lowrank_la.sliced._gradient import by_points, with_gradients
 from lowrank_la.sliced._problem import Problem, enter
+from lowrank_la.sliced._regression import half_width, skewness_of
 
 NAME = "vmf_sliced"
 CLAIM = "|value - (E W_p^p over directions about `direction`)^(1/p)| <= bound"
@@ -312,12 +313,10 @@ def _rotated(rows: np.ndarray, centre: np.ndarray, along: np.ndarray, angle: flo
 
 
 def _answer(problem: Problem, X: Array, Y: Array, T: np.ndarray, centre: np.ndarray, n_iter: int, confidence: float) -> VMFResult:
-    from scipy.special import stdtrit
-
     p, L, slack = problem.p, len(T), 0.0 if problem.same else problem.rounding
     costs = problem.costs(T, T @ problem.mu)
     mean, error = float(costs.mean()), float(costs.std(ddof=1) / math.sqrt(L))
-    value, width = mean ** (1 / p), float(stdtrit(L - 1.0, (1 + confidence) / 2)) * error
+    value, width = mean ** (1 / p), half_width(error, L - 1.0, skewness_of(costs - mean), confidence)
     interval = max(0.0, max(0.0, mean - width) ** (1 / p) - slack), (mean + width) ** (1 / p) + slack
     bound = max(value - interval[0], interval[1] - value)
     certificate = Certificate(CLAIM, bound, confidence if error > 0 else 1.0, "independent directions")
