@@ -1,9 +1,12 @@
 from . import adapters as adapters
 from . import dpp as dpp
 from . import factor as factor
+from . import functional_tucker as functional_tucker
+from . import functions as functions
 from . import kernel_methods as kernel_methods
 from . import sampling as sampling
 from . import sketching as sketching
+from . import tensors as tensors
 from ._result import Certificate as Certificate
 from ._result import ConvergenceWarning as ConvergenceWarning
 from ._result import Result as Result
@@ -16,6 +19,9 @@ from .curvature import SlidingMFAC as SlidingMFAC
 from .dpp import sample_dpp as sample_dpp
 from .dpp import weighted_lstsq as weighted_lstsq
 from .estimators import KernelRidge as KernelRidge
+from .functional_tucker import FunctionalTucker as FunctionalTucker
+from .functions import FunctionTucker as FunctionTucker
+from .functions import chebyshev_tucker as chebyshev_tucker
 from .kernel_methods import KernelRidgeResult as KernelRidgeResult
 from .kernel_methods import NystromResult as NystromResult
 from .kernel_methods import SequentialNystrom as SequentialNystrom
@@ -37,6 +43,8 @@ from .sliced import sliced_wasserstein as sliced_wasserstein
 from .streaming import TopEigenvector as TopEigenvector
 from .streaming import TopEigenvectorResult as TopEigenvectorResult
 from .streaming import top_eigenvector as top_eigenvector
+from .tensors import TuckerResult as TuckerResult
+from .tensors import tucker as tucker
 from .transport import LightBridge as LightBridge
 from .transport import TransportResult as TransportResult
 from .transport import light_bridge as light_bridge

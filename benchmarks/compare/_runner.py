@@ -42,6 +42,9 @@ PACKAGES = (
     "POT",
     "regot",
     "ott-jax",
+    "tensorly",
+    "teneva",
+    "fmm3dpy",
 )
 
 
