@@ -8,6 +8,7 @@ from . import kernel_methods as kernel_methods
 from . import sampling as sampling
 from . import sbl as sbl
 from . import sketching as sketching
+from . import solvers as solvers
 from . import tensors as tensors
 from ._result import Certificate as Certificate
 from ._result import ConvergenceWarning as ConvergenceWarning

@@ -11,10 +11,10 @@ import numpy as np
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
-from lowrank_la._cg import conjugate_gradients
 from lowrank_la.factor._dense import adjoint, eye, host, wide
 from lowrank_la.kernel_methods._approximation import approximate
 from lowrank_la.kernel_methods._ridge_problem import Problem, norms
+from lowrank_la.solvers._block import conjugate_gradients
 
 SHARE = 10.0  # trace of K - F F^T, over the ridge, at which the preconditioner is good enough: a condition of 11
 COLUMNS = 2000  # of F at most

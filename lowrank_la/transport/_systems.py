@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lowrank_la import _arrays, kernels
-from lowrank_la._cg import conjugate_gradients
+from lowrank_la.solvers._block import conjugate_gradients
 
 DIRECT = 6000  # columns up to which the matrix is factored where conjugate gradients take long
 ROUNDED = 1e-12  # relative shift that keeps a factorization definite

@@ -12,7 +12,7 @@ import numpy as np
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
-from lowrank_la._cg import conjugate_gradients
+from lowrank_la.solvers._block import conjugate_gradients
 from lowrank_la.transport._problem import STORED
 from lowrank_la.transport._result import TransportResult
 

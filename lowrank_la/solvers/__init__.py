@@ -1,0 +1,16 @@
+"""Iterations that several problems share: conjugate gradients, conjugate directions, federated least squares."""
+
+from lowrank_la.solvers._directions import conjugate_directions, direction_loss
+from lowrank_la.solvers._federated import FederatedResult, federated_wls
+from lowrank_la.solvers._gradients import conjugate_gradients
+from lowrank_la.solvers._result import DirectionsResult, SolveResult
+
+__all__ = [
+    "DirectionsResult",
+    "FederatedResult",
+    "SolveResult",
+    "conjugate_directions",
+    "conjugate_gradients",
+    "direction_loss",
+    "federated_wls",
+]
