@@ -5,6 +5,7 @@ from . import factor as factor
 from . import functional_tucker as functional_tucker
 from . import functions as functions
 from . import kernel_methods as kernel_methods
+from . import recovery as recovery
 from . import sampling as sampling
 from . import sbl as sbl
 from . import sketching as sketching
@@ -34,6 +35,8 @@ from .kernel_methods import SequentialNystromResult as SequentialNystromResult
 from .kernel_methods import kernel_leverage_scores as kernel_leverage_scores
 from .kernel_methods import kernel_ridge as kernel_ridge
 from .kernel_methods import nystrom as nystrom
+from .recovery import RecoverResult as RecoverResult
+from .recovery import recover as recover
 from .regression import LpResult as LpResult
 from .regression import LstsqResult as LstsqResult
 from .regression import lp_regression as lp_regression
