@@ -17,7 +17,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
-from lowrank_la.estimators import KernelRidge, Nystrom  # noqa: E402
+from lowrank_la import FunctionalTucker  # noqa: E402
+from lowrank_la.estimators import FunctionalTuckerRegressor, KernelRidge, Nystrom  # noqa: E402
 from lowrank_la.kernel_methods import RBF, kernel_ridge, nystrom  # noqa: E402
 
 X, Y = load_diabetes(return_X_y=True)
@@ -38,6 +39,8 @@ INDEFINITE = {  # what these checks hand over as a kernel matrix is none
         KernelRidge(kernel="precomputed"),
         Nystrom(),
         Nystrom(kernel="precomputed"),
+        FunctionalTuckerRegressor(ranks=1, max_iter=20),
+        FunctionalTuckerRegressor(format="cp", max_iter=20),
     ],
     expected_failed_checks=lambda estimator: INDEFINITE if estimator.kernel == "precomputed" else {},
 )
@@ -100,6 +103,26 @@ def test_features_in_a_pipeline():
     assert cross_val_score(make_pipeline(Nystrom(rank=100, random_state=0), Ridge(1e-3)), digits, labels).mean() > 0.7
 
 
+def test_a_functional_tucker_model_is_that_of_the_class():
+    rng = np.random.default_rng(0)
+    points = rng.random((400, 2))
+    values = np.sin(6 * points[:, 0]) * np.exp(-points[:, 1]) + 0.05 * rng.standard_normal(400)
+    model = FunctionalTuckerRegressor(ranks=(2, 2), random_state=0).fit(points[:300], values[:300])
+    wanted = FunctionalTucker((2, 2), held_out=0.0, rng=_seed(0)).fit(points[:300], values[:300])
+    mean, std = model.predict(points[300:], return_std=True)
+    assert all(np.array_equal(x, y) for x, y in zip((mean, std), wanted.predict(points[300:], return_std=True), strict=True))
+    assert model.score(points[300:], values[300:]) > 0.95
+    assert 0.04 < model.noise_std_ < 0.06
+    assert model.certificate_.bound == 1.0
+    assert FunctionalTuckerRegressor(held_out=0.2, random_state=0).fit(points, values).certificate_.bound < 0.3
+    grid = np.round(10 * points) / 10
+    values = np.sin(6 * grid[:, 0]) * np.exp(-grid[:, 1]) + 0.05 * rng.standard_normal(400)
+    heavy = model.fit(grid, values, sample_weight=np.full(400, 4.0)).noise_std_
+    assert 0.04 < heavy < 0.06  # a point of weight 4 is four points
+    search = GridSearchCV(FunctionalTuckerRegressor(max_iter=20, random_state=0), {"ranks": [1, 3]}, cv=3)
+    assert search.fit(points, values + points[:, 1] ** 2).best_params_ == {"ranks": 3}
+
+
 def _seed(random_state):
     return int(np.random.RandomState(random_state).randint(2**31 - 1))
 
@@ -109,6 +132,8 @@ def test_estimators_can_be_cloned_and_stored():
     assert clone(model).get_params() == model.get_params()
     model.fit(X, Y)
     np.testing.assert_allclose(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X), rtol=1e-10)
+    regressor = FunctionalTuckerRegressor(ranks=1, random_state=3, max_iter=10, tol=1.0).fit(X[:, :3], Y)
+    np.testing.assert_allclose(pickle.loads(pickle.dumps(regressor)).predict(X[:, :3]), regressor.predict(X[:, :3]), rtol=1e-10)
     features = Nystrom(kernel="laplace", rank=20, random_state=3).fit(X)
     np.testing.assert_allclose(pickle.loads(pickle.dumps(features)).transform(X), features.transform(X), rtol=1e-10)
     assert len(pickle.dumps(features)) < 40_000
@@ -120,6 +145,7 @@ def test_estimators_can_be_cloned_and_stored():
         (KernelRidge(ridge=-1), ValueError, "kernel_ridge: ridge must be a number above 0; got -1"),
         (KernelRidge(kernel="gauss"), ValueError, "kernel_ridge: kernel must be one of"),
         (Nystrom(method="best"), ValueError, "nystrom: method must be one of"),
+        (FunctionalTuckerRegressor(ranks=0), ValueError, "FunctionalTucker: ranks must be an integer of at least 1; got 0"),
         (Nystrom(rank=0), ValueError, "nystrom: rank must be an integer between 1 and 442; got 0"),
     ],
     ids=str,

@@ -19,10 +19,10 @@ class CodedFourier:
 
     Parameters
     ----------
-    masks : array (p, *grid) or (*grid)
+    masks : array (p, m_1, ..., m_dims) or (m_1, ..., m_dims)
         One mask for each snapshot, or a single one for all. Zeros hide entries of the signal, which are then reported as zero.
     dims : {1, 2}
-        Axes of the signal: `grid` has so many.
+        Axes of the signal.
 
     Attributes
     ----------
