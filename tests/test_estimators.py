@@ -119,8 +119,8 @@ def test_a_functional_tucker_model_is_that_of_the_class():
     values = np.sin(6 * grid[:, 0]) * np.exp(-grid[:, 1]) + 0.05 * rng.standard_normal(400)
     heavy = model.fit(grid, values, sample_weight=np.full(400, 4.0)).noise_std_
     assert 0.04 < heavy < 0.06  # a point of weight 4 is four points
-    search = GridSearchCV(FunctionalTuckerRegressor(max_iter=20, random_state=0), {"ranks": [1, 3]}, cv=3)
-    assert search.fit(points, values + points[:, 1] ** 2).best_params_ == {"ranks": 3}
+    search = GridSearchCV(FunctionalTuckerRegressor(random_state=0), {"ranks": [1, 3]}, cv=3)
+    assert search.fit(grid, values + grid[:, 1] ** 2).best_params_ == {"ranks": 3}
 
 
 def _seed(random_state):

@@ -107,15 +107,16 @@ def self_calibrate(
     in double precision whatever the precision of Y.
 
     Certificate: for the two smallest eigenvalues and the quotient rho of the truth, sin^2 of the angle is at most (rho - lambda_1) /
-    (lambda_2 - lambda_1); the angle of the final gains to the eigenvector is added. rho <= max_i noise_i^2 / w_i for given noise, and then the bound always
-    holds. Else rho is estimated from the residual, for white noise: the certificate says ESTIMATE. With `known` gains it bounds the
-    relative error of 1 / d. Large CodedFourier: Ritz values stand for eigenvalues, and the bound remains an estimate.
+    (lambda_2 - lambda_1); the angle of the final gains to the eigenvector is added. rho <= max_i noise_i^2 / w_i for given noise, and
+    then the bound always holds. Else rho is estimated from the residual, for white noise: the certificate says ESTIMATE. With `known`
+    gains it bounds the relative error of 1 / d. Large CodedFourier: Ritz values stand for eigenvalues, and the bound remains an
+    estimate.
 
     A small gap lambda_2 / lambda_1 tells that other gains would do as well: too much noise, or a hidden symmetry of A, such as that of
-    Fourier matrices under shifts.
-    The verdict is negative if sigma_2 / sigma_1 < 2 and the estimated sine exceeds 1/2: many snapshots locate an eigenvector well even
-    where the ratio is below 2. It is negative, too, where no equation is left over to tell the noise by. Error bars follow from the pseudo-inverse of G; in
-    the iterative path they take the signals for given and are a little too small.
+    Fourier matrices under shifts. The verdict is negative if sigma_2 / sigma_1 < 2 and the estimated sine exceeds 1/2: many snapshots
+    locate an eigenvector well even where the ratio is below 2. It is negative, too, where no equation is left over to tell the noise
+    by. Error bars follow from the pseudo-inverse of G; in the iterative path they take the signals for given and are a little too
+    small.
 
     References
     ----------
