@@ -130,11 +130,11 @@ def _run(problem: Problem, state: State, rules: Rules, options: Options, seed: i
 
 
 def check(fitted: Fitted, data: Observations, as_published: bool = False) -> Calibration | None:
-    """Compare predictions with values that have not been seen; each with the noise of its weight."""
+    """Compare predictions with values that have not been seen; each with the noise of its weight, relative to the mean of the weights."""
     how = _published.predict if as_published else _predict.predict
     data = data.rows(data.weights > 0)
     if len(data) < LEAST:
         return None
     f, variance = how(fitted.state, fitted.axes, data.coords, data.like)
-    std = fitted.scale.size * np.sqrt(variance + fitted.state.noise.variance / data.weights)
+    std = fitted.scale.size * np.sqrt(variance + fitted.state.noise.variance * data.weights.mean() / data.weights)
     return calibration(data.y, fitted.scale.mean + fitted.scale.size * f, std)

@@ -191,7 +191,7 @@ class FunctionalTucker:
         y : array (N,), real
             Values. Those that are NaN are dropped.
         weights : array (N,), not negative
-            A datum of weight w counts as w data: its noise has the variance of the others over w.
+            A datum of weight w counts as w equal data; next to the mean of the weights, its noise has the variance over w.
         resume : bool
             Go on from the present posterior, for at most `max_iter` sweeps, with these data. The certificate stays. With the same
             data the answer is that of one longer run.

@@ -330,6 +330,17 @@ def test_intervals_cover_well_specified_data():
     assert model.certificate_.bound < 0.3
 
 
+@pytest.mark.parametrize("weight", [0.25, 4.0])
+def test_calibration_does_not_depend_on_the_scale_of_weights(weight):
+    """Weights that are all alike are repetitions, or none: a new value is spread like the data."""
+    covered = []
+    for seed in range(4):
+        x, y = sample(1200, noise=0.1, seed=seed, values=20)
+        model = FunctionalTucker((2, 3, 2), lengthscale=0.3, rng=seed).fit(x, y, weights=np.full(len(y), weight))
+        covered.append(model.calibration_.coverage)
+    assert 0.83 < np.mean(covered) < 0.96
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("format", ["tucker", "cp"])
 def test_backends(backend, dtype, format):
