@@ -50,7 +50,6 @@ figure, panels = plt.subplots(1, 3, figsize=(14, 4), layout="constrained", width
 for panel, spectrum, title in zip(panels, (plain, result.x), ("least squares of least norm", "sparse"), strict=False):
     image = panel.pcolormesh(season, slow, np.abs(spectrum), norm="log", vmin=3e-3, vmax=2, shading="nearest")
     panel.set(title=title, xlabel="cycles a year, from week to week", ylabel="cycles a year, from year to year")
-    panel.set_facecolor("k")
 figure.colorbar(image, ax=panels[1], label="amplitude, ppm")
 panels[2].plot(1965 + time.ravel(), T.ravel(), color="0.75", lw=3, label="measured")
 panels[2].plot(1965 + time.ravel(), fit.ravel(), label="sparse spectrum")
