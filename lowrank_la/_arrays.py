@@ -321,3 +321,14 @@ def triangular_factor(Y: Array) -> Array:
 
         return cupy.linalg.qr(Y, mode="r")
     return namespace(Y).linalg.qr(Y, mode="reduced")[1]
+
+
+def is_complex(x: Array) -> bool:
+    """Say whether the dtype is complex."""
+    return namespace(x).isdtype(x.dtype, "complex floating")
+
+
+def wide(x: Array) -> Array:
+    """Return x in float64 or complex128."""
+    xp = namespace(x)
+    return xp.astype(x, xp.complex128 if is_complex(x) else xp.float64, copy=False)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lowrank_la import _arrays, _checks, kernels
-from lowrank_la._arrays import Array, Door, Namespace
+from lowrank_la._arrays import Array, Door, Namespace, is_complex, wide
 from lowrank_la._result import Certificate
 
 U = 2.0**-53
@@ -188,17 +188,6 @@ def adjoint(x: Any) -> Any:
 def conj(x: Array) -> Array:
     """Return the complex conjugate, or x itself if it is real."""
     return _arrays.namespace(x).conj(x) if is_complex(x) else x
-
-
-def is_complex(x: Array) -> bool:
-    """Say whether the dtype is complex."""
-    return _arrays.namespace(x).isdtype(x.dtype, "complex floating")
-
-
-def wide(x: Array) -> Array:
-    """Return x in float64 or complex128."""
-    xp = _arrays.namespace(x)
-    return xp.astype(x, xp.complex128 if is_complex(x) else xp.float64, copy=False)
 
 
 def eye(xp: Namespace, n: int, like: Array) -> Array:

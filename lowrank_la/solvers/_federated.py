@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from lowrank_la import _arrays, _checks, _random
-from lowrank_la._arrays import Array, Door
+from lowrank_la._arrays import Array, Door, wide
 from lowrank_la._result import Certificate, ConvergenceWarning, Result
-from lowrank_la.solvers._system import U, wide
+from lowrank_la.solvers._system import U
 
 CLAIM = "||x - x*||_2 <= bound, for the minimiser x* over the data of all clients"
 SETTLED = 1e-9  # relative distance from the central solution that counts as reached

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lowrank_la import _arrays, _checks, _random, kernels
-from lowrank_la._arrays import Array, Door
+from lowrank_la._arrays import Array, Door, is_complex, wide
 from lowrank_la.solvers._block import dots, norms
 
 U = 2.0**-53
@@ -265,17 +265,6 @@ def symmetric(function: str, name: str, apply: Callable[[Array], Array], system:
         raise ValueError(f"{function}: {name} must be positive definite; got v^H A v < 0 for a random v")
 
 
-def wide(x: Array) -> Array:
-    """Return x in float64 or complex128."""
-    xp = _arrays.namespace(x)
-    return xp.astype(x, xp.complex128 if is_complex(x) else xp.float64, copy=False)
-
-
 def real(x: Array) -> Array:
     """Return the real part."""
     return _arrays.namespace(x).real(x) if is_complex(x) else x
-
-
-def is_complex(x: Array) -> bool:
-    """Say whether the dtype is complex."""
-    return _arrays.namespace(x).isdtype(x.dtype, "complex floating")
