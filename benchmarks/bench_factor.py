@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from benchmarks._compared import Compared as _Compared
 from benchmarks.compare import spectra, weights
 from benchmarks.compare.factor import sparse, with_spectrum
 from lowrank_la.factor import column_subset, cur, interpolative, rpcholesky, svd
@@ -100,19 +101,8 @@ class Kernel:
         return self.time_rpcholesky(points, rank).relative_error
 
 
-class Compared:
+class Compared(_Compared):
     """Our side of the comparisons of what works from products, and of dense matrices with weights."""
 
+    tasks = COMPARED
     params = (("small", "full"), tuple(COMPARED))
-    param_names = ("size", "task")
-    timeout = 300
-
-    def setup(self, size, task):
-        self.problem, self.ours = COMPARED[task].setup(size), next(iter(COMPARED[task].contenders.values()))
-        self.ours(self.problem)
-
-    def time_ours(self, size, task):
-        self.ours(self.problem)
-
-    def peakmem_ours(self, size, task):
-        self.ours(self.problem)

@@ -1,5 +1,6 @@
 """asv benchmarks of streams of points and of leverage scores: time, memory and error, against size and ridge."""
 
+from benchmarks._compared import Compared as _Compared
 from benchmarks.compare.sequential import TASKS, cloud, our_scores, ours, score_error, stream_error
 
 COMPARED = {task.name: task for task in TASKS}
@@ -50,19 +51,8 @@ class Scores:
         return score_error(self.problem, our_scores(self.problem, method))["certified"]
 
 
-class Compared:
+class Compared(_Compared):
     """Our side of the comparisons."""
 
+    tasks = COMPARED
     params = (("small", "full"), tuple(COMPARED))
-    param_names = ("size", "task")
-    timeout = 300
-
-    def setup(self, size, task):
-        self.problem, self.ours = COMPARED[task].setup(size), next(iter(COMPARED[task].contenders.values()))
-        self.ours(self.problem)
-
-    def time_ours(self, size, task):
-        self.ours(self.problem)
-
-    def peakmem_ours(self, size, task):
-        self.ours(self.problem)

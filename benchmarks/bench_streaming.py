@@ -1,5 +1,6 @@
 """asv benchmarks of streams: time, memory and accuracy of the leading eigenvector, against shape, gap and method."""
 
+from benchmarks._compared import Compared as _Compared
 from benchmarks.compare.streaming import TASKS, error, ours, spiked
 
 COMPARED = {task.name: task for task in TASKS}
@@ -53,19 +54,8 @@ class Several:
         ours(self.stream, n_vectors=n_vectors)
 
 
-class Compared:
+class Compared(_Compared):
     """Our side of the comparisons."""
 
+    tasks = COMPARED
     params = (("small", "full"), tuple(COMPARED))
-    param_names = ("size", "task")
-    timeout = 300
-
-    def setup(self, size, task):
-        self.problem, self.ours = COMPARED[task].setup(size), next(iter(COMPARED[task].contenders.values()))
-        self.ours(self.problem)
-
-    def time_ours(self, size, task):
-        self.ours(self.problem)
-
-    def peakmem_ours(self, size, task):
-        self.ours(self.problem)

@@ -21,6 +21,7 @@ import numpy as np
 Array: TypeAlias = Any  # an array of any namespace of the array API
 Namespace: TypeAlias = types.ModuleType
 
+_NUMPY = compat.array_namespace(np.empty(0))
 _BLOCK_BYTES = 1 << 25  # a row block of 32 MiB streams at full speed and stays small
 
 
@@ -36,6 +37,8 @@ def have_gpu() -> bool:
 
 def namespace(*arrays: Array) -> Namespace:
     """Return the array-API namespace that all the arrays share."""
+    if len(arrays) == 1 and type(arrays[0]) is np.ndarray:  # in a tenth of the time, which loops over small arrays notice
+        return _NUMPY
     return compat.array_namespace(*arrays)
 
 
@@ -63,11 +66,16 @@ def is_operator(x: object) -> bool:
 
 def is_row_blocks(x: object) -> bool:
     """Say whether x yields blocks of rows: a callable, or an iterable that is no array or list of numbers."""
-    if is_array(x) or is_sparse(x) or is_operator(x):
+    if is_array(x) or is_sparse(x) or is_operator(x) or isinstance(x, str | bytes):
         return False
     if isinstance(x, list | tuple):
         return len(x) > 0 and all(is_array(part) or is_sparse(part) for part in x)
     return callable(x) or isinstance(x, Iterable)
+
+
+def is_table(x: object) -> bool:
+    """Say whether a list of arrays is a list of rows, and not of row blocks."""
+    return isinstance(x, list | tuple) and all(is_array(row) and row.ndim < 2 for row in x)
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,20 @@ def beside(function: str, name: str, x: Array, like: Array) -> Array:
         return from_numpy(x, like)
     if compat.array_namespace(x) is not namespace(like):
         raise TypeError(f"{function}: arrays must belong to one library; {name} is a {type(x).__module__.split('.')[0]} array")
+    return x
+
+
+def on_host(function: str, name: str, x: Array) -> np.ndarray:
+    """Bring an array of numbers of any library to the host, with the dtype it has.
+
+    Raises
+    ------
+    TypeError
+        x is no dense array of numbers.
+    """
+    x = _as_array(function, name, to_numpy(x) if is_array(x) else x)
+    if is_sparse(x):
+        raise TypeError(f"{function}: {name} must be a dense array; got {type(x).__name__}")
     return x
 
 
@@ -284,7 +306,7 @@ def solve_triangular(R: Array, B: Array, *, adjoint: bool = False) -> Array:
 def adjoint_of(xp: Namespace, A: Array) -> Array:
     """Return A^H; for real A, a view of the transpose."""
     transpose = xp.matrix_transpose(A)
-    return xp.conj(transpose) if xp.isdtype(A.dtype, "complex floating") else transpose
+    return xp.conj(transpose) if is_complex(A) else transpose
 
 
 def along_memory(A: Array) -> Array:
@@ -325,6 +347,8 @@ def triangular_factor(Y: Array) -> Array:
 
 def is_complex(x: Array) -> bool:
     """Say whether the dtype is complex."""
+    if type(x) is np.ndarray:
+        return x.dtype.kind == "c"
     return namespace(x).isdtype(x.dtype, "complex floating")
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+import numpy as np
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
@@ -51,8 +53,38 @@ def choice(function: str, name: str, value: Any, choices: Iterable[Any]) -> Any:
     return value
 
 
+def given(function: str, name: str, x: Any) -> Any:
+    """Require an array, where the door lets None pass for one that is left out."""
+    if x is None:
+        raise TypeError(f"{function}: {name} must be an array of numbers; got NoneType")
+    return x
+
+
+def several(function: str, name: str, value: Any) -> tuple[Any, ...]:
+    """Require something to iterate over that is no text, and read it once."""
+    try:
+        values = None if isinstance(value, str | bytes) else tuple(value)
+    except TypeError:
+        values = None
+    if values is None:
+        raise TypeError(f"{function}: {name} must be a sequence; got {type(value).__name__}")
+    return values
+
+
+def row_blocks(function: str, name: str, x: Any) -> Iterator[tuple[int, Any]]:
+    """Yield (first row, block) over blocks of rows, which a function may return; the blocks are still to be checked."""
+    given = x() if callable(x) else x
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{function}: {name} must return row blocks when called; got {type(given).__name__}")
+    offset = 0
+    for block in given:
+        yield offset, block
+        offset += (block.shape if hasattr(block, "shape") else np.shape(block))[0]
+
+
 def ndim(function: str, name: str, x: Array, dims: int | tuple[int, ...]) -> Array:
     """Require an array with so many axes."""
+    given(function, name, x)
     dims = (dims,) if isinstance(dims, int) else dims
     if x.ndim not in dims:
         words = " or ".join(f"{d}-dimensional" for d in dims)
@@ -62,6 +94,7 @@ def ndim(function: str, name: str, x: Array, dims: int | tuple[int, ...]) -> Arr
 
 def shape(function: str, name: str, x: Array, expected: tuple[int, ...]) -> Array:
     """Require an exact shape."""
+    given(function, name, x)
     if tuple(x.shape) != tuple(expected):
         raise ValueError(f"{function}: {name} must have shape {tuple(expected)}; got {tuple(x.shape)}")
     return x
@@ -69,6 +102,7 @@ def shape(function: str, name: str, x: Array, expected: tuple[int, ...]) -> Arra
 
 def not_empty(function: str, name: str, x: Array) -> Array:
     """Require at least one entry."""
+    given(function, name, x)
     if 0 in x.shape:
         raise ValueError(f"{function}: {name} must have at least one entry; got shape {tuple(x.shape)}")
     return x
@@ -76,6 +110,7 @@ def not_empty(function: str, name: str, x: Array) -> Array:
 
 def rows_like(function: str, name: str, x: Array, rows: int, other: str) -> Array:
     """Require as many rows as another argument has."""
+    given(function, name, x)
     if x.shape[0] != rows:
         raise ValueError(f"{function}: {name} must have {rows} rows, as many as {other}; got shape {tuple(x.shape)}")
     return x
@@ -83,6 +118,7 @@ def rows_like(function: str, name: str, x: Array, rows: int, other: str) -> Arra
 
 def real_dtype(function: str, name: str, x: Array) -> Array:
     """Require a real array."""
+    given(function, name, x)
     if str(x.dtype).split(".")[-1].startswith("complex"):
         raise TypeError(f"{function}: {name} must be real; got dtype {x.dtype}")
     return x
@@ -91,6 +127,8 @@ def real_dtype(function: str, name: str, x: Array) -> Array:
 def finite(function: str, name: str, x: Array) -> Array:
     """Require finite entries (stored entries, for a sparse matrix), in one pass without a temporary of the size of x."""
     data = x.data if _arrays.is_sparse(x) else x
+    if data.ndim == 0:
+        data = _arrays.namespace(data).reshape(data, (1,))
     for offset, block in _arrays.row_blocks(data):
         xp = _arrays.namespace(block)
         if bool(xp.all(xp.isfinite(block))):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowrank_la import _arrays
+from lowrank_la import _arrays, _checks
 from lowrank_la._arrays import Array
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def pictures(images: Mapping[str, Array]) -> Figure:
     Raises
     ------
     ValueError
-        There is no image.
+        There is no image, or one has another number of axes.
+    TypeError
+        images is no mapping, or an image is complex or no array of numbers.
 
     Examples
     --------
@@ -39,11 +41,13 @@ def pictures(images: Mapping[str, Array]) -> Figure:
     >>> [axes.get_title() for axes in figure.axes]
     ['dark', 'light']
     """
+    if not isinstance(images, Mapping):
+        raise TypeError(f"pictures: images must be a mapping of titles to arrays; got {type(images).__name__}")
     if not images:
         raise ValueError("pictures: images must hold at least one image")
     from matplotlib.figure import Figure
 
-    arrays = {title: np.clip(np.nan_to_num(_arrays.to_numpy(image)), 0, 1) for title, image in images.items()}
+    arrays = {title: np.clip(np.nan_to_num(_image(f"image {title!r}", image)), 0, 1) for title, image in images.items()}
     columns = min(2, len(arrays))
     rows = -(-len(arrays) // columns)
     height, width = next(iter(arrays.values())).shape[:2]
@@ -55,6 +59,11 @@ def pictures(images: Mapping[str, Array]) -> Figure:
     for axes in figure.axes:
         axes.set_axis_off()
     return figure
+
+
+def _image(name: str, image: Array) -> np.ndarray:
+    image = _checks.real_dtype("pictures", name, _arrays.on_host("pictures", name, image))
+    return _checks.not_empty("pictures", name, _checks.ndim("pictures", name, image, (2, 3)))
 
 
 def bounds(error: Array, bound: Array) -> Figure:
@@ -73,6 +82,8 @@ def bounds(error: Array, bound: Array) -> Figure:
     ------
     ValueError
         The two are not vectors of one length.
+    TypeError
+        They are no arrays of numbers.
 
     Examples
     --------
@@ -82,7 +93,7 @@ def bounds(error: Array, bound: Array) -> Figure:
     >>> figure.axes[0].get_ylabel()
     'error of x'
     """
-    error, bound = (np.abs(_arrays.to_numpy(values)) for values in (error, bound))
+    error, bound = (np.abs(_arrays.on_host("bounds", name, x)) for name, x in (("error", error), ("bound", bound)))
     if error.ndim != 1 or error.shape != bound.shape:
         raise ValueError(f"bounds: error and bound must be vectors of one length; got shapes {error.shape} and {bound.shape}")
     from matplotlib.figure import Figure

@@ -18,6 +18,10 @@ BAD = [
     ),
     (lambda: _checks.shape("f", "w", np.ones(3), (4,)), ValueError, r"f: w must have shape \(4,\); got \(3,\)"),
     (lambda: _checks.rows_like("f", "b", np.ones(3), 4, "A"), ValueError, r"f: b must have 4 rows, as many as A; got shape \(3,\)"),
+    (lambda: _checks.ndim("f", "b", None, 1), TypeError, "f: b must be an array of numbers; got NoneType"),
+    (lambda: _checks.several("f", "degrees", 3), TypeError, "f: degrees must be a sequence; got int"),
+    (lambda: _checks.several("f", "degrees", "ab"), TypeError, "f: degrees must be a sequence; got str"),
+    (lambda: list(_checks.row_blocks("f", "A", lambda: None)), TypeError, "f: A must return row blocks when called; got NoneType"),
     (lambda: _checks.real_dtype("f", "M", np.ones(3) + 1j), TypeError, "f: M must be real; got dtype complex128"),
 ]
 
@@ -32,6 +36,9 @@ def test_good_values_pass_through():
     assert _checks.integer("f", "k", np.int64(3), 1, 5) == 3
     assert _checks.real("f", "eps", 1, 0) == 1.0
     assert _checks.choice("f", "loss", None, (None, "l1")) is None
+    assert _checks.several("f", "degrees", iter([1, 2])) == (1, 2)
+    assert _checks.finite("f", "x", np.array(1.0)) == 1
+    assert [offset for offset, _ in _checks.row_blocks("f", "A", lambda: [[[1], [2]], np.ones((3, 1))])] == [0, 2]
 
 
 def test_non_finite_entries_are_counted_and_located(backend):

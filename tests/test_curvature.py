@@ -239,6 +239,29 @@ def test_a_window_that_was_saved_goes_on_bit_for_bit(tmp_path, dtype):
         assert (again.n, repr(again)) == (fisher.n, repr(fisher))
 
 
+@pytest.mark.parametrize("storage", [None, "bfloat16"])
+@pytest.mark.parametrize("cut", [0, 3, 13])
+def test_a_window_that_goes_on_from_its_state_equals_one_that_never_stopped(cut, storage):
+    G, b = gradients(20, dtype=np.float32), np.ones(D, dtype=np.float32)
+    fisher = SlidingMFAC(D, 7, damp=1e-3, storage=storage)
+    fisher.push(G[:cut])
+    state = fisher.state_dict()
+    kept = {name: value.copy() for name, value in state.items()}
+    again = SlidingMFAC.from_state_dict(state)
+    for g in G[cut:]:
+        np.testing.assert_array_equal(again.push_solve(g).x, fisher.push_solve(g).x)
+    assert again.solve(b).certificate == fisher.solve(b).certificate
+    assert (again.n, repr(again)) == (fisher.n, repr(fisher))
+    for name, value in kept.items():  # which neither window reaches
+        np.testing.assert_array_equal(state[name], value)
+
+
+@pytest.mark.parametrize("state", [{}, {"d": 3}, None, {"d": 3, "window": 2, "damp": 1.0, "next": 0, "n": 1, "grads": np.ones((1, 3))}])
+def test_a_state_of_something_else_is_refused(state):
+    with pytest.raises(ValueError, match=r"SlidingMFAC\.from_state_dict: state must be what SlidingMFAC\.state_dict returned"):
+        SlidingMFAC.from_state_dict(state)
+
+
 def test_a_gradient_with_nan_leaves_the_window_as_it_was():
     fisher, b = SlidingMFAC(D, 5, damp=1e-2), np.ones(D)
     fisher.push(gradients(5))
@@ -274,10 +297,12 @@ def test_backends_agree(backend, tmp_path):
     np.testing.assert_allclose(backend.numpy(stream.solve(backend.array(b)).x), wanted, atol=1e-9)
     stream.save(tmp_path / "window.npz")
     again = SlidingMFAC.load(tmp_path / "window.npz")
-    for each in (stream, again):
+    other = SlidingMFAC.from_state_dict(stream.state_dict())
+    for each in (stream, again, other):
         each.push(backend.array(b.T))
-    solutions = [backend.numpy(each.solve(backend.array(b)).x) for each in (stream, again)]
-    np.testing.assert_array_equal(*solutions)
+    solutions = [backend.numpy(each.solve(backend.array(b)).x) for each in (stream, again, other)]
+    np.testing.assert_array_equal(*solutions[:2])
+    np.testing.assert_array_equal(*solutions[1:])
 
 
 def test_answers_do_not_depend_on_the_number_of_threads():

@@ -137,6 +137,8 @@ def test_estimators_can_be_cloned_and_stored():
     features = Nystrom(kernel="laplace", rank=20, random_state=3).fit(X)
     np.testing.assert_allclose(pickle.loads(pickle.dumps(features)).transform(X), features.transform(X), rtol=1e-10)
     assert len(pickle.dumps(features)) < 40_000
+    old = pickle.dumps(model, protocol=0).replace(b"lowrank_la.estimators._kernels", b"lowrank_la.estimators")
+    np.testing.assert_allclose(pickle.loads(old).predict(X), model.predict(X), rtol=1e-10)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ def test_imports_are_light():
 # On a GPU these run their references, on cuBLAS, CuPy's sort and its elementwise kernels.
 REFERENCE_ON_GPU = {
     "bernoulli",
+    "channel_projection",
     "cloud",
     "compress",
     "dense",
@@ -133,9 +134,11 @@ REFERENCE_ON_GPU = {
     "fine_gradient",
     "fine_scores",
     "gibbs",
+    "hermitian",
     "kalman",
     "kernel_entries",
     "kernel_product",
+    "krylov",
     "long_rows",
     "moments",
     "near_field",
@@ -151,6 +154,7 @@ REFERENCE_ON_GPU = {
     "sorted_transport",
     "sparse_plan",
     "sparse_product",
+    "sparse_vector",
     "whiten",
 }
 

@@ -166,6 +166,8 @@ def test_what_top_eigenvector_takes():
     assert first.converged
     assert sine(first.v, truth(SPIKE)[1]) < first.sin_angle
     assert "held-back" in top_eigenvector(iter(chunks), rng=0).certificate.method
+    for blocks in (SPIKE.tolist(), list(SPIKE), lambda: [chunk.tolist() for chunk in chunks]):
+        np.testing.assert_allclose(top_eigenvector(blocks, rng=0).v, first.v, atol=1e-10)
     for none in (iter([]), np.zeros((0, 3))):
         with pytest.raises(ValueError, match="top_eigenvector: blocks must"):
             top_eigenvector(none)
@@ -357,6 +359,8 @@ BAD = [
     (lambda: TopEigenvector(3).merge(3), TypeError, "must be a TopEigenvector"),
     (lambda: TopEigenvector(3).merge(TopEigenvector(4)), ValueError, "must have d"),
     (lambda: top_eigenvector(np.ones(3)), ValueError, "2-dimensional"),
+    (lambda: top_eigenvector(None), TypeError, "top_eigenvector: blocks must be an array of numbers; got NoneType"),
+    (lambda: top_eigenvector(lambda: None), TypeError, "top_eigenvector: blocks must return row blocks when called; got NoneType"),
     (lambda: TopEigenvector.load(__file__), ValueError, "must be a file"),
 ]
 

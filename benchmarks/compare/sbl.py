@@ -73,12 +73,12 @@ def ours(problem: Problem, **options: Any) -> Any:
         return kronecker_sbl(problem.Y, problem.A, noise_var=problem.noise, **options)
 
 
-def dense(problem: Problem) -> np.ndarray:
+def dense(problem: Problem, steps: int = STEPS) -> np.ndarray:
     """Take steps of alternating maximisation with the posterior covariance of all unknowns, as it is published."""
     K, y, shape = problem.K, problem.Y.ravel(), problem.X.shape
     g = [np.ones(n) for n in shape]
     x = np.zeros(K.shape[1])
-    for _ in range(STEPS):
+    for _ in range(steps):
         prior = reduce(np.multiply.outer, g).ravel()
         gain = np.linalg.solve((K * prior) @ K.T + problem.noise * np.eye(y.size), K * prior).T
         x, covariance = gain @ y, np.diag(prior) - gain @ (K * prior)
@@ -93,7 +93,12 @@ def dense(problem: Problem) -> np.ndarray:
 def sklearn_omp(problem: Problem) -> np.ndarray:
     from sklearn.linear_model import orthogonal_mp
 
-    return orthogonal_mp(problem.K, problem.Y.ravel(), n_nonzero_coefs=int(np.count_nonzero(problem.X)))
+    return orthogonal_mp(problem.K, problem.Y.ravel(), n_nonzero_coefs=count(problem))
+
+
+def count(problem: Problem) -> int:
+    """Return the number of atoms."""
+    return int(np.count_nonzero(problem.X))
 
 
 def sklearn_ard(problem: Problem) -> np.ndarray:
@@ -115,8 +120,10 @@ KRONECKER: dict[str, Callable[[Problem], Any]] = {
     "lowrank_la": ours,
     "lowrank_la method='svd+am'": lambda problem: ours(problem, method="svd+am", n_init=1),
     "lowrank_la method='am'": lambda problem: ours(problem, method="am", n_init=1),
-    "lowrank_la kronecker_omp": lambda problem: kronecker_omp(problem.Y, problem.A, tol=noise_level(problem)),
-    "lowrank_la omp, number of atoms known": lambda problem: omp(problem.Y.ravel(), problem.K, n_nonzero=np.count_nonzero(problem.X)),
+    "lowrank_la kronecker_omp, noise level known": lambda problem: kronecker_omp(problem.Y, problem.A, tol=noise_level(problem)),
+    "lowrank_la kronecker_omp": lambda problem: kronecker_omp(problem.Y, problem.A),
+    "lowrank_la omp, factors, number of atoms known": lambda problem: omp(problem.Y.ravel(), problem.A, n_nonzero=count(problem)),
+    "lowrank_la omp, product, number of atoms known": lambda problem: omp(problem.Y.ravel(), problem.K, n_nonzero=count(problem)),
     "scikit-learn orthogonal_mp, number known": sklearn_omp,
     f"dense am, {STEPS} step only": dense,
 }
@@ -125,6 +132,7 @@ PLAIN: dict[str, Callable[[Problem], Any]] = {
     "lowrank_la sbl method='fast'": lambda problem: sbl(problem.Y, problem.A[0], method="fast"),
     "lowrank_la sbl method='em'": lambda problem: sbl(problem.Y, problem.A[0], method="em"),
     "lowrank_la kronecker_sbl": lambda problem: kronecker_sbl(problem.Y, problem.A),
+    "lowrank_la omp": lambda problem: omp(problem.Y, problem.A[0]),
     "scikit-learn ARDRegression": sklearn_ard,
 }
 TASKS = [

@@ -13,7 +13,7 @@ import numpy as np
 from lowrank_la import _arrays, _checks
 from lowrank_la._arrays import Array, Door
 from lowrank_la._result import Certificate, ConvergenceWarning, Result
-from lowrank_la.adapters._quadratic import Fit, Kept, Quadratic
+from lowrank_la.curvature._quadratic import Fit, Kept, Quadratic
 from lowrank_la.factor._dense import host, promote
 
 __all__ = ["PruneResult", "obs_prune"]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast, overload
-
-import numpy as np
 
 from lowrank_la import _checks
 from lowrank_la.curvature import SlidingMFAC
@@ -306,18 +303,10 @@ def _unpacked(states: Mapping[Any, Any], groups: list[dict[str, Any]]) -> dict[A
 
 
 def _tensors(fisher: SlidingMFAC) -> dict[str, torch.Tensor | str]:
-    """Return what `SlidingMFAC.save` writes, as tensors and words."""
-    file: Any = io.BytesIO()
-    fisher.save(file)
-    file.seek(0)
-    with np.load(file) as arrays:
-        return {name: str(array) if array.dtype.kind == "U" else torch.from_numpy(array) for name, array in arrays.items()}
+    """Return the state of a window as tensors and words."""
+    return {name: str(array) if array.dtype.kind == "U" else torch.from_numpy(array) for name, array in fisher.state_dict().items()}
 
 
 def _window(tensors: Mapping[str, torch.Tensor | str]) -> SlidingMFAC:
     """Load a window from tensors."""
-    file: Any = io.BytesIO()
-    arrays: dict[str, Any] = {name: x if isinstance(x, str) else x.cpu().numpy() for name, x in tensors.items()}
-    np.savez(file, **arrays)
-    file.seek(0)
-    return SlidingMFAC.load(file)
+    return SlidingMFAC.from_state_dict({name: x if isinstance(x, str) else x.cpu().numpy() for name, x in tensors.items()})

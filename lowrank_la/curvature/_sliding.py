@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from lowrank_la.curvature import _solve
 from lowrank_la.curvature._small import Small, finite, gram, rounded, widened
 from lowrank_la.curvature._solve import MFACResult
 from lowrank_la.factor._dense import host, promote
-from lowrank_la.factor._intake import Kind, reading
+from lowrank_la.factor._intake import Kind, expecting, reading
 
 NAME = "SlidingMFAC"
 
@@ -208,11 +209,7 @@ class SlidingMFAC:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to an .npz file of plain arrays; a window that is loaded from it goes on bit for bit."""
-        stored: dict[str, Any] = {"d": self._d, "window": self._window, "damp": self._damp, "next": self._next, "n": self.n}
-        stored["storage"] = self._storage or ""
-        if self._kind is not None:
-            stored |= {"grads": _arrays.to_numpy(self._G), "products": self._K}
-        np.savez(path, **stored)
+        np.savez(path, **self._state())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SlidingMFAC:
@@ -224,15 +221,49 @@ class SlidingMFAC:
             The file is not one that `save` wrote.
         """
         with reading(NAME, path) as file:
-            storage = str(file["storage"]) or None if "storage" in file else None
-            stream = cls(int(file["d"]), int(file["window"]), damp=float(file["damp"]), storage=storage)
-            if "grads" in file:
-                G = file["grads"]
-                door, [like] = _arrays.enter(NAME, grads=G[:0, 0] if storage is None else np.empty(0, np.float32))
-                stream._kind = Kind(door, like, from_file=True)
-                stream._G = _checks.shape(NAME, "grads", G, (stream._window, stream._d))
-                stream._K = _checks.shape(NAME, "products", file["products"], stream._K.shape)
-            stream._next, stream.n = int(file["next"]), int(file["n"])
+            return cls._of_state(file)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return what `save` writes: named NumPy arrays, copied, from which `from_state_dict` makes a window that goes on bit for bit."""
+        return {name: np.array(value) for name, value in self._state().items()}
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> SlidingMFAC:
+        """Make a window from what `state_dict` returned, which is copied; the next array decides the library and device of the gradients.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            Named arrays.
+
+        Returns
+        -------
+        SlidingMFAC
+            The window.
+
+        Raises
+        ------
+        ValueError
+            These are not the arrays of a window.
+        """
+        with expecting(f"{NAME}.from_state_dict: state must be what {NAME}.state_dict returned"):
+            return cls._of_state({name: np.array(value) for name, value in state.items()})
+
+    def _state(self) -> dict[str, Any]:
+        state = {"d": self._d, "window": self._window, "damp": self._damp, "next": self._next, "n": self.n, "storage": self._storage or ""}
+        return state if self._kind is None else state | {"grads": _arrays.to_numpy(self._G), "products": self._K}
+
+    @classmethod
+    def _of_state(cls, state: Mapping[str, Any]) -> SlidingMFAC:
+        storage = str(state["storage"]) or None if "storage" in state else None
+        stream = cls(int(state["d"]), int(state["window"]), damp=float(state["damp"]), storage=storage)
+        if "grads" in state:
+            G = state["grads"]
+            door, [like] = _arrays.enter(NAME, grads=G[:0, 0] if storage is None else np.empty(0, np.float32))
+            stream._kind = Kind(door, like, from_file=True)
+            stream._G = _checks.shape(NAME, "grads", G, (stream._window, stream._d))
+            stream._K = _checks.shape(NAME, "products", state["products"], stream._K.shape)
+        stream._next, stream.n = int(state["next"]), int(state["n"])
         return stream
 
     def _take(self, where: str, name: str, door: Any, x: Array) -> Array:

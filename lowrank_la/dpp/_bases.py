@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from lowrank_la import _checks
+from lowrank_la import _arrays, _checks
 
 BLOCK = 1 << 12  # points of a recurrence that stay in the cache
 BIG = 2.0**300  # values beyond it are scaled down; what then underflows is below rounding of the rest
@@ -64,6 +64,19 @@ class Basis(Protocol):
         ...
 
 
+def check_basis(function: str, basis: Any) -> Basis:
+    """Require a basis.
+
+    Raises
+    ------
+    TypeError
+        It is none.
+    """
+    if not isinstance(basis, Basis):
+        raise TypeError(f"{function}: basis must be a basis such as Legendre(10) or DiscreteFeatures(Phi); got {type(basis).__name__}")
+    return basis
+
+
 class Functions:
     """What follows from `values`, and from `scaled` where values overflow, for bases on a continuous domain."""
 
@@ -86,8 +99,11 @@ class Functions:
         ------
         ValueError
             x has another number of coordinates, or an entry is NaN or infinite.
+        TypeError
+            x is complex or no array of numbers.
         """
-        name, x = f"{type(self).__name__}.eval", np.asarray(x, dtype=np.float64)
+        name = f"{type(self).__name__}.eval"
+        x = _checks.real_dtype(name, "x", _arrays.on_host(name, "x", x)).astype(np.float64, copy=False)
         if x.ndim < 2 and self.dim == 1:
             x = x.reshape(-1, 1)
         if x.ndim != 2 or x.shape[1] != self.dim:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from lowrank_la import _checks, _random
-from lowrank_la.dpp._bases import Basis
+from lowrank_la.dpp._bases import Basis, check_basis
 from lowrank_la.dpp._boost import Search
 from lowrank_la.dpp._design import Design, Sites, sites_at
 
@@ -85,6 +85,7 @@ def christoffel_sample(
     >>> bool(design.certificate.bound <= 0.9)
     True
     """
+    check_basis(NAME, basis)
     seed = _random.seed_of(NAME, rng)
     search = Search(NAME, delta, max_trials, best_of, subsample)
     n = _checks.integer(NAME, "n", default_size(NAME, basis.size, delta, eta, best_of) if n is None else n, 1)

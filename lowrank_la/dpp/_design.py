@@ -11,7 +11,7 @@ import numpy as np
 from lowrank_la import _arrays, _checks
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, Result
-from lowrank_la.dpp._bases import Basis
+from lowrank_la.dpp._bases import Basis, check_basis
 from lowrank_la.factor._dense import U
 
 CLAIM = "||G - I||_2 <= bound"
@@ -172,7 +172,8 @@ def design_at(basis: Basis, x: Any, *, weights: Any = None) -> Design:
     >>> bool(design_at(Legendre(5), nodes, weights=5 * weights).certificate.bound < 1e-12)
     True
     """
-    x = np.asarray(_arrays.to_numpy(x) if basis.discrete else x)
+    x = _arrays.on_host("design_at", "x", x) if check_basis("design_at", basis).discrete else _real_on_host("x", x)
+    _checks.not_empty("design_at", "x", x)
     sites = sites_at(basis, x)
     zero = np.flatnonzero(np.isinf(sites.log_weights))
     if zero.size:
@@ -180,12 +181,16 @@ def design_at(basis: Basis, x: Any, *, weights: Any = None) -> Design:
             f"design_at: x must lie where a function of the basis is not 0; got {zero.size} other points, the first at {zero[0]}"
         )
     if weights is not None:
-        w = _checks.shape("design_at", "weights", np.asarray(_arrays.to_numpy(weights), dtype=np.float64), sites.log_weights.shape)
+        w = _checks.shape("design_at", "weights", _real_on_host("weights", weights), sites.log_weights.shape)
         if not np.all((w > 0) & np.isfinite(w)):
             raise ValueError(f"design_at: weights must be above 0 and finite; got {w.min():g} to {w.max():g}")
         log_weights = np.log(w)
         sites = Sites(x, np.exp((log_weights - sites.log_weights) / 2)[:, None] * sites.rows, log_weights)
     return make_design(basis, replace(sites, x=x if basis.discrete else x.reshape(-1, basis.dim)), kind="given")
+
+
+def _real_on_host(name: str, x: Any) -> np.ndarray:
+    return _checks.real_dtype("design_at", name, _arrays.on_host("design_at", name, x)).astype(np.float64, copy=False)
 
 
 def make_design(

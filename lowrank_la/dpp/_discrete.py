@@ -115,11 +115,14 @@ class DiscreteFeatures:
 
     def rows(self, x: Any) -> np.ndarray:
         """Return rows of Q (n, m) in double precision, on the host."""
-        name = "DiscreteFeatures.eval"
-        x = _checks.ids(name, "x", _checks.ndim(name, "x", np.asarray(_arrays.to_numpy(x)), 1), self.mu.size)
         xp = _arrays.namespace(self.inside)
-        rows = xp.take(self.inside, _arrays.from_numpy(x.astype(np.int64), self.inside), axis=0)
+        rows = xp.take(self.inside, _arrays.from_numpy(self._items(x), self.inside), axis=0)
         return np.asarray(_arrays.to_numpy(_dense.wide(rows)))
+
+    def _items(self, x: Any) -> np.ndarray:
+        """Check row indices, and bring them to the host."""
+        name = "DiscreteFeatures.eval"
+        return _checks.ids(name, "x", _checks.ndim(name, "x", _arrays.on_host(name, "x", x), 1), self.mu.size).astype(np.int64)
 
     def eval(self, x: Any) -> np.ndarray:
         """Return the values (n, m) of the orthonormal functions at items; zero at items of weight zero.
@@ -134,7 +137,7 @@ class DiscreteFeatures:
         array (n, m)
             Rows of Q / sqrt(mu), NumPy.
         """
-        root = np.sqrt(self.mu[np.asarray(_arrays.to_numpy(x))])
+        root = np.sqrt(self.mu[self._items(x)])
         return self.rows(x) / np.where(root > 0, root, 1.0)[:, None]
 
     def unit(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +156,7 @@ class DiscreteFeatures:
             -inf where all features are zero.
         """
         u, log_k = directions(self.rows(x))
-        mu = self.mu[np.asarray(_arrays.to_numpy(x))]
+        mu = self.mu[self._items(x)]
         return u, log_k - np.log(np.where(mu > 0, mu, 1.0))
 
     def draw(self, n: int, generator: np.random.Generator) -> np.ndarray:

@@ -70,8 +70,9 @@ class FeatureBasis(Functions):
         name = type(self).__name__
         if not callable(features):
             raise TypeError(f"{name}: features must be callable; got {type(features).__name__}")
-        grid = np.asarray(_arrays.to_numpy(points), dtype=np.float64)
-        self._grid = _checks.finite(name, "points", _checks.ndim(name, "points", grid[:, None] if grid.ndim == 1 else grid, 2))
+        grid = _checks.real_dtype(name, "points", _arrays.on_host(name, "points", points)).astype(np.float64, copy=False)
+        grid = _checks.ndim(name, "points", grid[:, None] if grid.ndim == 1 else grid, 2)
+        self._grid = _checks.finite(name, "points", _checks.not_empty(name, "points", grid))
         self.dim, self._features = self._grid.shape[1], features
         values = self._raw(self._grid)
         self._on_grid = DiscreteFeatures(values, mu)
@@ -96,7 +97,7 @@ class FeatureBasis(Functions):
             They are no matrix with a row for each point.
         """
         name = type(self).__name__
-        values = np.asarray(_arrays.to_numpy(self._features(x)))
+        values = _arrays.on_host(name, "features(x)", self._features(x))
         if values.ndim != 2 or values.shape[0] != x.shape[0]:
             raise ValueError(f"{name}: features must return an array ({x.shape[0]}, p); got shape {values.shape}")
         return _checks.finite(name, "features(x)", values)

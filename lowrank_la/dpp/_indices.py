@@ -38,7 +38,7 @@ def tensor_product(degrees: Sequence[int]) -> tuple[Index, ...]:
     >>> tensor_product((1, 2))
     ((0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (1, 2))
     """
-    highest = [_checks.integer("tensor_product", "degrees", degree) for degree in degrees]
+    highest = [_checks.integer("tensor_product", "degrees", degree) for degree in _checks.several("tensor_product", "degrees", degrees)]
     if not highest:
         raise ValueError("tensor_product: degrees must have at least one entry; got none")
     return _grown(len(highest), lambda start: range(highest[len(start)] + 1))
@@ -144,12 +144,16 @@ def lower_set(indices: Any) -> tuple[Index, ...]:
     >>> lower_set([[0, 0], [1, 0], [0, 1], [2, 0]])
     ((0, 0), (1, 0), (0, 1), (2, 0))
     """
-    chosen = multi_indices("lower_set", indices)
+    return _lower("lower_set", indices)
+
+
+def _lower(function: str, indices: Any) -> tuple[Index, ...]:
+    chosen = multi_indices(function, indices)
     have = set(chosen)
     for index in chosen:
         for smaller in _below(index):
             if smaller not in have:
-                raise ValueError(f"lower_set: indices must hold {smaller}, which is below {index}")
+                raise ValueError(f"{function}: indices must hold {smaller}, which is below {index}")
     return chosen
 
 
@@ -179,7 +183,7 @@ def margin(indices: Any) -> tuple[Index, ...]:
     >>> margin([(0, 0), (1, 0)])
     ((0, 1), (2, 0))
     """
-    have = set(lower_set(indices))
+    have = set(_lower("margin", indices))
     above = {(*i[:k], i[k] + 1, *i[k + 1 :]) for i in have for k in range(len(i))} - have
     return tuple(sorted((i for i in above if have.issuperset(_below(i))), key=lambda index: (sum(index), index)))
 
@@ -196,8 +200,10 @@ def multi_indices(function: str, indices: Any) -> tuple[Index, ...]:
     ------
     ValueError
         There is none, an index is negative or occurs twice, or lengths differ.
+    TypeError
+        They are no sequence, or an entry is no integer.
     """
-    rows = [tuple(index) if np.ndim(index) else (index,) for index in indices]
+    rows = [tuple(index) if np.ndim(index) else (index,) for index in _checks.several(function, "indices", indices)]
     chosen = tuple(tuple(_checks.integer(function, "indices", int(i) if isinstance(i, np.integer) else i) for i in row) for row in rows)
     lengths = {len(index) for index in chosen}
     if len(lengths) != 1 or lengths == {0}:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lowrank_la import _checks, _random
-from lowrank_la.dpp._bases import Basis
+from lowrank_la.dpp._bases import Basis, check_basis
 from lowrank_la.dpp._boost import Search, warn_unless_passed
 from lowrank_la.dpp._design import Design, Sites, join, make_design, shortfall, sites_at
 from lowrank_la.dpp._sample import determinantal
@@ -73,6 +73,7 @@ def repeated_dpp(
     >>> bool(20 <= design.size <= 40 and design.lambda_min >= 0.1)
     True
     """
+    check_basis(NAME, basis)
     seed = _random.seed_of(NAME, rng)
     search = Search(NAME, delta, max_trials, best_of, subsample)
     if n is None:

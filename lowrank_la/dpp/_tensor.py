@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lowrank_la import _checks
 from lowrank_la.dpp._bases import Functions, Univariate
 from lowrank_la.dpp._indices import Index, multi_indices
 
@@ -54,7 +55,7 @@ class TensorBasis(Functions):
     def __init__(self, families: Any, indices: Any) -> None:
         chosen = multi_indices("TensorBasis", indices)
         dim = len(chosen[0])
-        families = (families,) * dim if isinstance(families, Univariate) else tuple(families)
+        families = (families,) * dim if isinstance(families, Univariate) else _checks.several("TensorBasis", "families", families)
         for family in families:
             if not isinstance(family, Univariate):
                 raise TypeError(f"TensorBasis: families must be bases of one variable; got {type(family).__name__}")

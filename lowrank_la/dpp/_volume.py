@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lowrank_la import _checks, _random
-from lowrank_la.dpp._bases import Basis
+from lowrank_la.dpp._bases import Basis, check_basis
 from lowrank_la.dpp._boost import Search
 from lowrank_la.dpp._christoffel import default_size
 from lowrank_la.dpp._design import Design, Sites, join, sites_at
@@ -78,6 +78,7 @@ def volume_sample(
     >>> design.points.shape, design.repeats
     ((40,), 1)
     """
+    check_basis(NAME, basis)
     seed = _random.seed_of(NAME, rng)
     search = Search(NAME, delta, max_trials, best_of, subsample)
     m = basis.size

@@ -13,7 +13,7 @@ import numpy as np
 from lowrank_la import _arrays, _checks, _random
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, ConvergenceWarning
-from lowrank_la.dpp._bases import Basis
+from lowrank_la.dpp._bases import Basis, check_basis
 from lowrank_la.dpp._christoffel import christoffel_sample
 from lowrank_la.dpp._design import Design, inside, make_design, shortfall, sites_of
 from lowrank_la.dpp._fit import fit
@@ -145,8 +145,7 @@ def _check_combination(f: Any, basis: Any, n: int | None, design: Any, missing: 
     ValueError
         The combination has no meaning.
     """
-    if not isinstance(basis, Basis):
-        raise TypeError(f"{NAME}: basis must be a basis such as Legendre(10) or DiscreteFeatures(Phi); got {type(basis).__name__}")
+    check_basis(NAME, basis)
     given = isinstance(design, Design)
     if not given:
         _checks.choice(NAME, "design", design, DESIGNS)

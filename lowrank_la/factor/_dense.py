@@ -96,6 +96,7 @@ def same_batch(function: str, name: str, x: Array, like: Array, other: str) -> A
     ValueError
         x has another number of axes, or another batch length.
     """
+    _checks.given(function, name, x)
     if x.ndim != like.ndim or x.shape[:-2] != like.shape[:-2]:
         rule = f"{like.ndim}-dimensional with the batch axis of {other}" if like.ndim > 2 else "2-dimensional"
         raise ValueError(f"{function}: {name} must be {rule}; got shape {tuple(x.shape)}")

@@ -86,6 +86,7 @@ class Factored:
     def __init__(self, U: Array, s: Array, V: Array) -> None:
         door, [U, V] = _dense.enter(NAME, U=U, V=V)
         _checks.ndim(NAME, "U", U, (2, 3))
+        _checks.given(NAME, "V", V)
         _checks.shape(NAME, "V", V, (*U.shape[:-2], V.shape[-2] if V.ndim > 1 else 1, U.shape[-1]))
         s = _checks.real_dtype(NAME, "s", _arrays.beside(NAME, "s", s, U))
         s = door.xp.astype(_checks.finite(NAME, "s", s), door.real_dtype, copy=False)

@@ -94,11 +94,23 @@ def reading(name: str, path: str | os.PathLike[str]) -> Iterator[Any]:
     ValueError
         It is not such a file, or what is read from it does not fit.
     """
+    with expecting(f"{name}.load: {os.fspath(path)} must be a file that {name}.save wrote"), np.load(path, allow_pickle=False) as file:
+        yield file
+
+
+@contextmanager
+def expecting(rule: str) -> Iterator[None]:
+    """Word what goes wrong while a state is read.
+
+    Raises
+    ------
+    ValueError
+        The state does not fit.
+    """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            yield file
+        yield
     except (KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{name}.load: {os.fspath(path)} must be a file that {name}.save wrote; {error}") from None
+        raise ValueError(f"{rule}; {error}") from None
 
 
 def pieces(where: str, name: str, H: Any, columns: int, numbers: int, row: int, room: float = math.inf) -> Iterator[Piece]:
@@ -113,7 +125,7 @@ def pieces(where: str, name: str, H: Any, columns: int, numbers: int, row: int, 
     ValueError
         Rows have another number of columns, or there are too many of them.
     """
-    parts = _arrays.row_blocks(H) if _arrays.is_row_blocks(H) and not isinstance(H, str | bytes) else [(0, H)]
+    parts = _checks.row_blocks(where, name, H) if _arrays.is_row_blocks(H) else [(0, H)]
     for offset, part in parts:
         door, [part] = _arrays.enter(where, **{name: part})
         if part.ndim != 2 or part.shape[1] != columns:

@@ -150,8 +150,9 @@ def kron_svd(
     """
     shapes = _read(shapes)
     (m1, n1), (m2, n2) = shapes
-    if not isinstance(M, Factored) and _arrays.is_operator(M):
-        raise TypeError(f"{NAME}: M must be an array, a sparse matrix or Factored; got a linear operator")
+    if not isinstance(M, Factored) and (_arrays.is_operator(M) or _arrays.is_row_blocks(M)):
+        got = "a linear operator" if _arrays.is_operator(M) else "row blocks"
+        raise TypeError(f"{NAME}: M must be an array, a sparse matrix or Factored; got {got}")
     if rank is not None:
         rank = _checks.integer(NAME, "rank", rank, 1, min(m1 * n1, m2 * n2))
     if tol is not None:

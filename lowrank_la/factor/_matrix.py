@@ -272,7 +272,7 @@ class _Blocks(Matrix):
         self.passes = 1
         self.squared_norm = self.squared_scale = 0.0
         rows, columns, kind = 0, 0, None
-        for _, block in _arrays.row_blocks(A):
+        for _, block in _checks.row_blocks(function, name, A):
             door, inside = self._enter(block)
             entries = inside.data if _arrays.is_sparse(inside) else inside
             if kind is None:
@@ -295,7 +295,7 @@ class _Blocks(Matrix):
 
     def blocks(self) -> Iterator[tuple[int, Array]]:
         self.passes += 1
-        for offset, block in _arrays.row_blocks(self.A):
+        for offset, block in _checks.row_blocks(*self.where, self.A):
             _, block = self._enter(block)
             yield offset, block if _arrays.is_sparse(block) else self.xp.astype(block, self.like.dtype, copy=False)
 
@@ -441,7 +441,7 @@ def enter(function: str, name: str, A: Any) -> Matrix:
         return _Sparse(function, name, A)
     if _arrays.is_operator(A):
         return _Operator(function, name, A)
-    if _arrays.is_row_blocks(A) and not isinstance(A, str | bytes):
+    if _arrays.is_row_blocks(A):
         return _Blocks(function, name, A)
     return _Dense(function, name, A)
 

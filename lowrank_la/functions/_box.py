@@ -28,7 +28,7 @@ def box(name: str, f: Callable[..., Any] | None, domain: Any, dim: int | None = 
     if domain is None:
         domain = np.asarray([[-1.0, 1.0]] * (_arguments(name, f) if f is not None else dim or 0))
     elif not _arrays.is_array(domain):
-        domain = np.asarray(domain, dtype=None if np.size(domain) else np.float64)
+        domain = _arrays.on_host(name, "domain", domain)
     door, [domain] = _arrays.enter(name, domain=domain)
     _checks.finite(name, "domain", _checks.real_dtype(name, "domain", domain))
     rule = f"{name}: domain must have shape (d, 2) with d from 1 to {MOST_VARIABLES}"

@@ -13,8 +13,9 @@ import numpy as np
 from lowrank_la import _arrays, _checks, _random
 from lowrank_la._arrays import Array, Door
 from lowrank_la._result import Certificate, Result
-from lowrank_la.functions import _algebra, _calculus, _evaluate, _evidence, _operands, _parts, _picture, _product, _saved
-from lowrank_la.functions._evidence import AS_THEY_STAND, CLAIM, SAME_DEGREES, bound_of, follow, roundoff
+from lowrank_la.functions import _algebra, _arithmetic, _calculus, _evaluate, _evidence, _operands, _parts, _picture, _saved
+from lowrank_la.functions._arithmetic import PRODUCT_TOL
+from lowrank_la.functions._evidence import SAME_DEGREES, bound_of, follow, roundoff
 from lowrank_la.functions._parts import Parts
 from lowrank_la.tensors import TuckerResult
 
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-__all__ = ["CLAIM", "FunctionTucker", "function_of"]
-
 NAME = "FunctionTucker"
-PRODUCT_TOL = 1e-12  # of products
 
 
 @dataclass(frozen=True, repr=False)
@@ -278,7 +276,7 @@ class FunctionTucker(Result):
         """
         name = f"{NAME}.inner"
         _checks.choice(name, "weight", weight, ("lebesgue", "chebyshev"))
-        _, one, two = _pair(name, self, other)
+        _, one, two = _arithmetic.pair(name, self, other)
         return _operands.number(_calculus.inner(one, two, weight))
 
     def norm(self, weight: str = "lebesgue") -> float:
@@ -294,13 +292,13 @@ class FunctionTucker(Result):
 
     def __add__(self, other: Any) -> FunctionTucker:
         """Add a function of the same variables, or a number; terms that cancel leave a zero function of ranks 1."""
-        return _sum(f"{NAME} + FunctionTucker", self, other, 1.0)
+        return _arithmetic.total(f"{NAME} + FunctionTucker", self, other, 1.0)
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> FunctionTucker:
         """Subtract a function of the same variables, or a number."""
-        return _sum(f"{NAME} - FunctionTucker", self, other, -1.0)
+        return _arithmetic.total(f"{NAME} - FunctionTucker", self, other, -1.0)
 
     def __rsub__(self, other: Any) -> FunctionTucker:
         """Subtract this function from a number."""
@@ -342,17 +340,7 @@ class FunctionTucker(Result):
         """
         name = f"{NAME}.product"
         tol, seed = _checks.real(name, "tol", tol, 0, 1), _random.seed_of(name, rng)
-        door, one, two = _pair(name, self, other)
-        _operands.refuse_outputs(name, one)
-        whole = _product.product(one, two, tol)
-        if whole is None:
-            return _sampled(lambda *x: self(*x) * other(*x), (self, other), max(tol, PRODUCT_TOL), seed)
-        whole = _parts.orthonormal(whole)
-        size = _parts.frobenius(whole.core)
-        result, dropped = _algebra.compressed(whole, max(tol * size, _algebra.noise(whole, size)))
-        result = _parts.orthonormal(result)
-        seen = _evidence.from_samples(*_product.errors(one, two, result, seed), roundoff(whole), AS_THEY_STAND)
-        return _combined(door, result, (self, other), follow([self.certificate, other.certificate, seen], seen.bound, seen.method), dropped)
+        return _arithmetic.product(name, self, other, tol, seed)
 
     def compose(self, function: Callable[[Array], Array], *, tol: float = 1e-7, rng: _random.RNG = 0) -> FunctionTucker:
         """Approximate function(f(x)) for a function of one variable that acts entry by entry, by `chebyshev_tucker`.
@@ -368,7 +356,7 @@ class FunctionTucker(Result):
         if not callable(function):
             raise TypeError(f"{name}: function must be callable; got {type(function).__name__}")
         _operands.refuse_outputs(name, self._inside()[1])
-        return _sampled(lambda *x: function(self(*x)), (self,), tol, rng)
+        return _arithmetic.sampled(lambda *x: function(self(*x)), (self,), tol, rng)
 
     def round(self, tol: float = 0.0, *, ranks: Sequence[int] | None = None) -> FunctionTucker:
         """Lower ranks and degrees where the coefficients change by at most `tol` times their norm, and to given ranks at most.
@@ -453,7 +441,7 @@ class FunctionTucker(Result):
     def _answer(self, door: Door, parts: Parts, bound: float, method: str, suffix: str = "", growth: float = 1.0) -> FunctionTucker:
         """Hand out what became of this function; `growth` is what its errors are multiplied by."""
         certificate = follow([self.certificate], bound, method, suffix)
-        return _combined(door, parts, (self,), certificate, growth * self.truncation)
+        return _arithmetic.combined(door, parts, (self,), certificate, growth * self.truncation)
 
 
 def function_of(
@@ -490,61 +478,6 @@ def function_of(
         stability=stability,
         n_evaluations=n_evaluations,
     )
-
-
-def _combined(door: Door, parts: Parts, operands: Sequence[FunctionTucker], certificate: Certificate, truncation: float) -> FunctionTucker:
-    """Hand out what became of some functions, with what of their evidence remains true."""
-    return function_of(
-        parts.core,
-        parts.factors,
-        parts.domain,
-        door=door,
-        certificate=certificate,
-        resolved=all(f.resolved for f in operands),
-        truncation=truncation,
-        stability=max(f.stability for f in operands),
-        n_evaluations=sum(f.n_evaluations for f in operands),
-    )
-
-
-def _pair(name: str, one: FunctionTucker, other: Any) -> tuple[Door, Parts, Parts]:
-    """Take two functions inside.
-
-    Raises
-    ------
-    TypeError
-        The other one is no function.
-    """
-    if not isinstance(other, FunctionTucker):
-        raise TypeError(f"{name}: other must be a FunctionTucker; got {type(other).__name__}")
-    door, parts = one._inside()
-    return door, *_operands.joined(name, parts, other._inside()[1])
-
-
-def _sum(name: str, one: FunctionTucker, other: Any, sign: float) -> FunctionTucker:
-    """Add a function or a number, with a sign."""
-    number = _operands.as_number(other)
-    if number is not None:
-        door, parts = one._inside()
-        other = function_of(*_algebra.constant(number, parts), door=door, certificate=Certificate(CLAIM, 0.0, 1.0, "exact"))
-    if not isinstance(other, FunctionTucker):
-        return NotImplemented
-    door, first, second = _pair(name, one, other)
-    whole = _algebra.add(first, _operands.scaled(second, sign))
-    result, dropped = _algebra.compressed(whole, _algebra.noise(whole, _parts.frobenius(first.core) + _parts.frobenius(second.core)))
-    bound = bound_of(one.certificate) + bound_of(other.certificate) + roundoff(first) + roundoff(second) + dropped
-    certificate = follow([one.certificate, other.certificate], bound, "sum of bounds")
-    return _combined(door, result, (one, other), certificate, one.truncation + other.truncation + dropped)
-
-
-def _sampled(function: Callable[..., Array], operands: Sequence[FunctionTucker], tol: float, rng: _random.RNG) -> FunctionTucker:
-    """Approximate a function of functions from its values."""
-    from lowrank_la.functions._construct import chebyshev_tucker  # which builds on this file
-
-    answer = chebyshev_tucker(function, operands[0].domain, tol=tol, method="cross", vectorized=True, rng=rng)
-    said = answer.certificate
-    certificate = follow([*(f.certificate for f in operands), said], said.bound, said.method, AS_THEY_STAND)
-    return replace(answer, certificate=certificate, resolved=answer.resolved and all(f.resolved for f in operands))
 
 
 def _leave_values(door: Door, values: Array) -> Array:

@@ -71,6 +71,9 @@ class GaussianSum:
 
     def __post_init__(self) -> None:
         self.entered("GaussianSum")
+        for name in ("centres", "charges"):
+            if not _arrays.is_array(getattr(self, name)):  # a list of numbers
+                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
 
     @property
     def dim(self) -> int:
@@ -100,10 +103,9 @@ class GaussianSum:
         ValueError
             A rate is negative.
         """
-        rates, weights = (np.asarray(x, dtype=np.float64) if isinstance(x, list | tuple) else x for x in (self.rates, self.weights))
         door, [X, q] = _arrays.enter(function, centres=self.centres, charges=self.charges)
         check_particles(function, "centres", X, q)
-        rates, weights = (_on_host(function, name, x) for name, x in (("rates", rates), ("weights", weights)))
+        rates, weights = (_on_host(function, name, x) for name, x in (("rates", self.rates), ("weights", self.weights)))
         _checks.rows_like(function, "weights", weights, len(rates), "rates")
         if rates.min() < 0:
             raise ValueError(f"{function}: rates must not be negative; got {rates.min():g}")

@@ -270,7 +270,7 @@ def _entered(name: str, X: Array, charges: Array, tol: float, domain: Array | No
     Raises
     ------
     ValueError
-        X has more than three columns, or none.
+        X has more than three columns or none, or the domain is too large.
     """
     tol = _checks.real(name, "tol", tol, LEAST_TOL, 0.1)
     door, [X, q] = _arrays.enter(name, X=X, charges=charges)
@@ -285,6 +285,8 @@ def _entered(name: str, X: Array, charges: Array, tol: float, domain: Array | No
         box = box + np.array([-margin, margin])
     else:
         box = _holding(name, X, box, domain)
+    if not np.isfinite(np.sum((box[:, 1] - box[:, 0]) ** 2)):
+        raise ValueError(f"{name}: X must lie in a domain with sides whose squares do not overflow; scale it down")
     return door, terms, box, max(tol, _sampler.FLOOR[4]) if door.dtype == door.xp.float32 else tol
 
 

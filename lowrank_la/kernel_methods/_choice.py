@@ -7,12 +7,15 @@ Both estimate scores from a weighted subset S that was drawn with probabilities 
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
-from lowrank_la import _arrays
+from lowrank_la import _arrays, _threads
+from lowrank_la._arrays import Array
 from lowrank_la.factor._dense import adjoint, eye, host, wide
-from lowrank_la.kernel_methods._gram import Gram
+from lowrank_la.kernel_methods._functions import KernelFunction
+from lowrank_la.kernel_methods._gram import Gram, lifted
 
 TILE = 1 << 22  # entries of K at a time
 FEWEST = 64  # rows at which halving ends
@@ -39,15 +42,26 @@ def residuals(gram: Gram, rows: np.ndarray, subset: Subset, ridge: float) -> np.
     floor = 10 * subset.rows.size * _arrays.unit_roundoff(xp, gram.door.dtype) * float(xp.max(xp.linalg.diagonal(block)))
     shift = _arrays.from_numpy(ridge * subset.p + floor, gram.diagonal)
     try:
-        R = adjoint(xp.linalg.cholesky((block + adjoint(block)) / 2 + shift[:, None] * eye(xp, subset.rows.size, block)))
+        L = xp.linalg.cholesky((block + adjoint(block)) / 2 + shift[:, None] * eye(xp, subset.rows.size, block))
     except np.linalg.LinAlgError:
         raise ValueError(f"{gram.function}: K must be positive semidefinite; got a submatrix that is not") from None
     parts = []
     for _, tile in _arrays.row_blocks(rows, max(1, TILE // subset.rows.size)):
         index = _arrays.from_numpy(tile, gram.diagonal)
-        T = _arrays.solve_triangular(R, adjoint(wide(gram.block(index, S))), adjoint=True)
-        parts.append(host(xp.take(gram.diagonal, index, axis=0) - xp.sum(T * T, axis=0)))
+        parts.append(host(xp.take(gram.diagonal, index, axis=0) - _lengths(gram, index, S, L)))
     return np.maximum(np.concatenate(parts), 0.0)
+
+
+def _lengths(gram: Gram, rows: Array, S: Array, L: Array) -> Array:
+    """Return the squared lengths of the rows of K[rows, S] L^-T, in double precision."""
+    if isinstance(gram.kernel, KernelFunction) and not _arrays.is_sparse(gram.X):
+        return gram.lift(wide(gram.points(rows)), wide(gram.points(S)), L)[1]
+    return lifted(wide(gram.block(rows, S)), L)[1]
+
+
+def undisturbed(gram: Gram) -> AbstractContextManager[None]:
+    """Keep BLAS on one thread, whose small factorizations alternate with compiled kernels that do nearly all of the work."""
+    return _threads.serial_blas() if _arrays.engine_of(gram.diagonal) == "cpu" else nullcontext()
 
 
 def halving(

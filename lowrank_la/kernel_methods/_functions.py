@@ -31,7 +31,8 @@ class KernelFunction:
         name = type(self).__name__
         door, [X, Y] = _arrays.enter(name, X=X, Y=Y)
         for label, points in (("X", X), ("Y", Y)):
-            _checks.ndim(name, label, _checks.real_dtype(name, label, check_dense(name, label, self, points)), 2)
+            points = _checks.real_dtype(name, label, check_dense(name, label, self, points))
+            _checks.finite(name, label, _checks.ndim(name, label, points, 2))
         _checks.shape(name, "Y", Y, (Y.shape[0], X.shape[1]))
         return door.leave(kernels.kernel_entries.apply(X, Y, self.family, self.numbers))
 
@@ -49,7 +50,7 @@ class _Banded(KernelFunction):
     bandwidth: float | str = "median"
 
     def __post_init__(self) -> None:
-        if self.bandwidth != "median":
+        if not (isinstance(self.bandwidth, str) and self.bandwidth == "median"):
             bandwidth = _checks.real(type(self).__name__, "bandwidth", self.bandwidth, 0, open=True)
             object.__setattr__(self, "bandwidth", bandwidth)
 
@@ -93,7 +94,7 @@ class Matern(_Banded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.nu not in (0.5, 1.5, 2.5):
+        if _checks.real("Matern", "nu", self.nu) not in (0.5, 1.5, 2.5):
             raise ValueError(f"Matern: nu must be one of 0.5, 1.5, 2.5; got {self.nu!r}")
 
     @property

@@ -165,10 +165,11 @@ def _drawn(gram: Gram, ridge: float, method: str, oversample: float, random: np.
     alive = np.flatnonzero(host(gram.diagonal) > 0)
     if alive.size == 0:
         return np.zeros(1, np.int64)
-    if method == "bless":
-        return _choice.path(gram, random, oversample, ridge=ridge)[0].rows
-    subset, _ = _choice.halving(gram, random, oversample, ridge=ridge)
-    chance = oversample * _choice.residuals(gram, alive, subset, ridge) / ridge
+    with _choice.undisturbed(gram):
+        if method == "bless":
+            return _choice.path(gram, random, oversample, ridge=ridge)[0].rows
+        subset, _ = _choice.halving(gram, random, oversample, ridge=ridge)
+        chance = oversample * _choice.residuals(gram, alive, subset, ridge) / ridge
     chosen = alive[random.random(alive.size) < chance]
     return chosen if chosen.size else alive[np.argmax(chance)][None]
 
@@ -199,11 +200,12 @@ def landmarks(gram: Gram, rank: int, method: str, seed: int) -> np.ndarray:
     alive = np.flatnonzero(host(gram.diagonal) > 0)
     if alive.size <= rank:
         return alive
-    if method == "rls":
-        subset, ridge = _choice.halving(gram, random, OVERSAMPLE, size=rank)
-        candidates = Subset(alive, np.minimum(_choice.residuals(gram, alive, subset, ridge), ridge))
-    else:
-        candidates = _choice.path(gram, random, OVERSAMPLE, size=rank)[1]
+    with _choice.undisturbed(gram):
+        if method == "rls":
+            subset, ridge = _choice.halving(gram, random, OVERSAMPLE, size=rank)
+            candidates = Subset(alive, np.minimum(_choice.residuals(gram, alive, subset, ridge), ridge))
+        else:
+            candidates = _choice.path(gram, random, OVERSAMPLE, size=rank)[1]
     chosen = _choice.without_replacement(candidates.rows, candidates.p, rank, random)
     if chosen.size < rank:  # the path ended first: K has about this rank
         others = np.setdiff1d(alive, chosen)

@@ -22,6 +22,7 @@ from lowrank_la.kernel_methods._ridge_problem import Problem
 NAME = "kernel_ridge_path"
 CLAIM = "0 <= effective dimension of K at `ridge` - degrees_of_freedom <= bound"
 EXACT = 2000  # points up to which the eigenvalues of K itself are taken
+LARGEST = 1e150  # targets, whose squares are averaged
 COLUMNS = 2000  # of the approximation for more of them, at most
 PER_DECADE, DECADES = 4, 10  # of the default ridges, down from the trace
 
@@ -96,7 +97,7 @@ def kernel_ridge_path(
     Raises
     ------
     ValueError
-        Shapes do not fit, an entry is not finite, a ridge is not positive, K is not positive semidefinite,
+        Shapes do not fit, an entry is not finite, squares of y overflow, a ridge is not positive, K is not positive semidefinite,
         or an argument is out of range.
     TypeError
         An argument is complex or no array of numbers of the library of X.
@@ -132,6 +133,8 @@ def kernel_ridge_path(
     """
     seed = _random.seed_of(NAME, rng)
     problem = _ridge_problem.enter(NAME, X, y, kernel, sample_weight, seed)
+    if float(np.max(problem.unit)) > LARGEST:
+        raise ValueError(f"{NAME}: y must have entries whose squares do not overflow; scale it down")
     rank = None if rank is None else _checks.integer(NAME, "rank", rank, 1, problem.gram.n)
     grid = _grid(problem) if ridges is None else _given(problem, ridges)
     return path(problem, grid, rank, seed)

@@ -7,16 +7,13 @@ lose half their digits, and only for contiguous memory. A value that is not fini
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
-from lowrank_la.kernels import _rows
+from lowrank_la.kernels import row_energy
 from lowrank_la.kernels._engine import Kernel
 
-LANES = 32  # independent sums that hide the latency of an addition
-CHUNK = 1 << 15
-SMALL = 1 << 13  # numbers that are added before threads wake up
+CHUNK = 1 << 13  # numbers that one thread adds up, so that the answer does not depend on how many there are
 
 
 def reference(A: Array) -> float:
@@ -30,38 +27,15 @@ def reference(A: Array) -> float:
 
 
 def cpu(A: np.ndarray) -> float:
-    """Add up contiguous memory in chunks, on all threads; other layouts and dtypes take the reference."""
+    """Add up contiguous memory as rows of one length; other layouts and dtypes take the reference."""
     if not (A.flags.forc and A.flags.aligned and A.dtype.char in "fdFD" and A.dtype.isnative):
         return reference(A)
     memory = A.ravel(order="K")
     memory = memory.view(memory.real.dtype) if np.iscomplexobj(memory) else memory
-    if memory.size <= SMALL:
-        wide = memory.astype(np.float64, copy=False)
-        return float(np.vdot(wide, wide))
-    return float(np.sum(_sums(_rows.flat(memory[:, None])[0])))
-
-
-@njit(parallel=True, cache=True)
-def _sums(x):  # type: ignore[no-untyped-def]
-    """Squares summed by chunks of fixed size, so that the answer does not depend on the threads."""
-    chunks = (x.size + CHUNK - 1) // CHUNK
-    sums = np.empty(chunks)
-    for c in prange(chunks):
-        first, last = c * CHUNK, min((c + 1) * CHUNK, x.size)
-        lanes = np.zeros(LANES)
-        whole = first + (last - first) // LANES * LANES
-        for i in range(first, whole, LANES):
-            for lane in range(LANES):
-                value = np.float64(x[i + lane])
-                lanes[lane] += value * value
-        total = 0.0
-        for lane in range(LANES):
-            total += lanes[lane]
-        for i in range(whole, last):
-            value = np.float64(x[i])
-            total += value * value
-        sums[c] = total
-    return sums
+    whole = memory.size // CHUNK * CHUNK
+    rest = memory[whole:].astype(np.float64, copy=False)
+    rows = float(np.sum(row_energy.cpu(memory[:whole].reshape(-1, CHUNK)))) if whole else 0.0
+    return rows + float(np.vdot(rest, rest))
 
 
 squared_norm = Kernel(reference, cpu)

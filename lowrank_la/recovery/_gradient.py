@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from lowrank_la import _arrays
@@ -10,10 +11,11 @@ from lowrank_la._arrays import Array
 from lowrank_la.factor._dense import adjoint, eye
 from lowrank_la.recovery._problem import Pair, Problem
 from lowrank_la.recovery._start import Start
-from lowrank_la.recovery._subgradient import DIVERGED, HALVINGS, Descent, move
+from lowrank_la.recovery._subgradient import HALVINGS, Descent, move
 
 PLAIN_STEP, SCALED_STEP = 0.3, 0.6  # over the largest singular value, and of a Newton step
 WINDOW, SLOW, NEAR = 20, 0.9, 0.3  # iterations that keep over 0.9 of the residual, once it is below 0.3 of the first, call for balance
+RISES, WAVES = 1.5, 1e-3  # times the least residual so far, and relative rises many times in a window: signs of steps that are too long
 PAUSE = 100  # iterations between two rebalancings
 
 
@@ -25,7 +27,7 @@ def descend(
     for halvings in range(HALVINGS):
         run = _Run(problem, start, length, scaled, rebalance, tol)
         found = replace(run.go(begin, max_iter), halvings=halvings)
-        if found.history[-1] <= DIVERGED * found.history[0]:
+        if not run.too_long():
             return found
         length /= 2
     assert found is not None
@@ -51,14 +53,21 @@ class _Run:
             if saved is not None and self.history[-1] > self.history[-2] * (1 + 1e-6):
                 factors, saved = saved, None  # the rebalancing did harm: undo it
                 r = self.problem.residual(factors)
+                self.history[-1] = self.problem.rms(r)
             if self.history[-1] < least:
                 best, least = factors, self.history[-1]
             converged = self._settled()
-            if converged or not self.history[-1] <= DIVERGED * self.history[0]:
+            if converged or self.too_long():
                 break
             saved, factors = (factors, rebalanced(factors, self.size)) if self._out_of_balance() else (None, factors)
             factors = self._step(r, factors)
         return Descent(best, tuple(self.history), converged)
+
+    def too_long(self) -> bool:
+        """Say whether the residual has risen as it only does where steps are too long: far above the least, or again and again."""
+        recent = self.history[-1 - WINDOW :]
+        rises = sum(after > (1 + WAVES) * before for before, after in pairwise(recent))
+        return not self.history[-1] <= RISES * min(self.history) or rises > WINDOW // 4
 
     def _settled(self) -> bool:
         if self.history[-1] <= self.target:

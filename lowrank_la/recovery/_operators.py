@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 from lowrank_la import _arrays, _threads, kernels
 from lowrank_la._arrays import Array
 from lowrank_la.factor._dense import adjoint, conj, is_complex, promote
+
+SMALL = 1 << 18  # entries of `rows_at` that are sooner read than products are called
+TILE = 1 << 18  # entries of a dense array that are widened at a time: they stay in the cache
 
 
 class Measurements(ABC):
@@ -45,6 +49,13 @@ class Measurements(ABC):
         return door.leave_wide(self._sides(z, U, None)[1])
 
     @abstractmethod
+    def rows_at(self, P: Array, Q: Array) -> tuple[Array, Array] | None:
+        """Return A_l Q and A_l^H P, arrays (N, m r) and (N, n r), which is all that products with dU Q^H + P dV^H need of the A_l.
+
+        None where they would take more memory than they are worth.
+        """
+
+    @abstractmethod
     def _apply(self, U: Array, V: Array) -> Array:
         """Return the measurements of U V^H, for arrays inside the door."""
 
@@ -76,20 +87,54 @@ class Dense(Measurements):
 
     def _apply(self, U: Array, V: Array) -> Array:
         xp = _arrays.namespace(self.A, U, V)
-        M = xp.reshape(U @ adjoint(V), (-1,))
-        return conj(self.A @ conj(M))  # reads A as it lies
+        M = conj(xp.reshape(U @ adjoint(V), (-1,)))
+        return conj(xp.concat([A @ M for _, A in self._tiles(M.dtype)]))  # reads A as it lies
 
     def _sides(self, z: Array, U: Array | None, V: Array | None) -> tuple[Any, Any]:
-        D = _arrays.namespace(self.A, z).reshape(z @ self.A, self.shape[1:])
+        D = sum(z[first : first + A.shape[0]] @ A for first, A in self._tiles(z.dtype))
+        D = _arrays.namespace(self.A, z).reshape(D, self.shape[1:])
         return None if V is None else D @ V, None if U is None else adjoint(D) @ U
 
+    def rows_at(self, P: Array, Q: Array) -> tuple[Array, Array]:
+        """Return them always: they are smaller than A by r (m + n) / (m n)."""
+        xp, N = _arrays.namespace(self.A, P), self.shape[0]
+        tiles = [xp.reshape(A, (-1, *self.shape[1:])) for _, A in self._tiles(P.dtype)]
+        left, right = xp.concat([A @ Q for A in tiles]), xp.concat([adjoint(A) @ P for A in tiles])
+        return xp.reshape(left, (N, -1)), xp.reshape(right, (N, -1))
 
-class RankOne(Measurements):
+    def _tiles(self, dtype: Any) -> Iterator[tuple[int, Array]]:
+        """Return A whole, or tile by tile if it has to be widened: single precision takes half the memory, and five times the time."""
+        if self.A.dtype == dtype:
+            return iter([(0, self.A)])
+        xp, height = _arrays.namespace(self.A), max(1, TILE // self.A.shape[1])
+        return ((first, xp.astype(A, dtype)) for first, A in _arrays.row_blocks(self.A, height))
+
+
+class Outer(Measurements):
+    """Matrices A_l = a_l b_l^H."""
+
+    @abstractmethod
+    def _vectors(self, like: Array) -> tuple[Array, Array]:
+        """Return the rows a_l (N, m) and b_l (N, n)."""
+
+    def rows_at(self, P: Array, Q: Array) -> tuple[Array, Array] | None:
+        (N, m, n), xp = self.shape, _arrays.namespace(P)
+        if N * (m + n) * P.shape[1] > SMALL:
+            return None
+        a, b = (xp.astype(x, P.dtype, copy=False) for x in self._vectors(P))
+        left, right = a[:, :, None] * (conj(b) @ Q)[:, None, :], b[:, :, None] * (conj(a) @ P)[:, None, :]
+        return xp.reshape(left, (N, -1)), xp.reshape(right, (N, -1))
+
+
+class RankOne(Outer):
     """Matrices A_l = a_l b_l^H, the rows of two arrays (N, m) and (N, n)."""
 
     def __init__(self, a: Array, b: Array) -> None:
         self.shape = (a.shape[0], a.shape[1], b.shape[1])
         self.a, self.b = a, b
+
+    def _vectors(self, like: Array) -> tuple[Array, Array]:
+        return self.a, self.b
 
     def _apply(self, U: Array, V: Array) -> Array:
         xp = _arrays.namespace(self.a, U, V)
@@ -102,13 +147,16 @@ class RankOne(Measurements):
         return left, right
 
 
-class EntryMask(Measurements):
+class EntryMask(Outer):
     """Single entries of the matrix, at integer arrays `rows` and `cols` (N,)."""
 
     def __init__(self, rows: Array, cols: Array, shape: tuple[int, int]) -> None:
         self.shape = (rows.shape[0], *shape)
         self.rows, self.cols = rows, cols
         self._by_rows, self._by_cols = _compress(rows, cols, shape[0]), _compress(cols, rows, shape[1])
+
+    def _vectors(self, like: Array) -> tuple[Array, Array]:
+        return _unit(self.rows, self.shape[1], like), _unit(self.cols, self.shape[2], like)
 
     def _apply(self, U: Array, V: Array) -> Array:
         with _threads.kernels_for(2.0 * self.shape[0] * U.shape[1]):
@@ -127,12 +175,16 @@ class EntryMask(Measurements):
         return None if V is None else _product(z, *self._by_rows, V), None if U is None else _product(conj(z), *self._by_cols, U)
 
 
-class Fourier(Measurements):
+class Fourier(Outer):
     """Coefficients of the unitary two-dimensional Fourier transform: entries of F_m M F_n^T, whose factors are transforms of ours."""
 
     def __init__(self, rows: Array, cols: Array, shape: tuple[int, int]) -> None:
         self.mask = EntryMask(rows, cols, shape)
         self.shape = self.mask.shape
+
+    def _vectors(self, like: Array) -> tuple[Array, Array]:
+        a, b = self.mask._vectors(like)
+        return conj(_transform(a.T)).T, _transform(b.T).T
 
     def _apply(self, U: Array, V: Array) -> Array:
         return self.mask._apply(_transform(U), conj(_transform(conj(V))))
@@ -142,6 +194,12 @@ class Fourier(Measurements):
         V = None if V is None else conj(_transform(conj(V)))
         left, right = self.mask._sides(z, U, V)
         return None if V is None else _transform(left, inverse=True), None if U is None else conj(_transform(conj(right), inverse=True))
+
+
+def _unit(ids: Array, length: int, like: Array) -> Array:
+    """Return unit vectors as rows."""
+    xp = _arrays.namespace(like)
+    return xp.astype(ids[:, None] == xp.arange(length, dtype=ids.dtype, device=ids.device)[None, :], like.dtype)
 
 
 def _transform(X: Array, *, inverse: bool = False) -> Array:

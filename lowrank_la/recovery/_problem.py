@@ -14,6 +14,7 @@ from lowrank_la.factor._dense import adjoint, host, is_complex
 from lowrank_la.recovery._operators import Dense, Measurements, sides
 
 Pair: TypeAlias = tuple[Array, Array]  # U, V with the model U V^H; the same array twice if the model is U U^H
+Terms: TypeAlias = tuple[Array, Array, Array]  # P, s, Q of P diag(s) Q^H; Q is P if the model is symmetric
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,33 +13,18 @@ from lowrank_la import _arrays, _checks, _random, _threads
 from lowrank_la._arrays import Array
 from lowrank_la._result import ConvergenceWarning
 from lowrank_la.factor import _dense
-from lowrank_la.recovery import _certificate, _gradient, _refine, _start, _subgradient
+from lowrank_la.recovery import _certificate, _gradient, _local, _refine, _start, _subgradient
+from lowrank_la.recovery._local import UNKNOWN, Local
 from lowrank_la.recovery._operators import entries
-from lowrank_la.recovery._problem import Pair, Problem, absolute, read_operator, split
+from lowrank_la.recovery._options import Options, read_options
+from lowrank_la.recovery._problem import Pair, Problem, absolute, balanced, read_operator, split
 from lowrank_la.recovery._result import RecoverResult
 from lowrank_la.recovery._subgradient import Descent
 
-SMALL, SMALL_SQUARES = 1e-3, 1e-1  # initial scales of robust losses and of least squares
+SMALL, SMALLER, SMALL_SQUARES = 1e-3, 1e-6, 1e-1  # initial scales of robust losses, without debiasing, and of least squares
 COARSE = 1e-3  # share of the first step at which debiasing takes over
 MANY = 1 << 21  # entries of the measurements from which BLAS may use all threads
 EXPLAINED = 0.5  # of a typical measurement, that a converged model may leave
-
-
-@dataclass(frozen=True)
-class _Options:
-    loss: str
-    method: str
-    scale: float | None
-    init: str
-    rebalance: bool
-    debias: bool
-    step: float | None
-    max_iter: int
-    tol: float
-
-    @property
-    def robust(self) -> bool:
-        return self.loss != "l2"
 
 
 def recover(
@@ -55,7 +40,7 @@ def recover(
     rebalance: Literal["auto"] | bool = "auto",
     debias: bool = True,
     step: float | None = None,
-    max_iter: int = 1000,
+    max_iter: int = 1500,
     tol: float = 1e-6,
     validation: float = 0.1,
     rng: _random.RNG = None,
@@ -83,12 +68,13 @@ def recover(
     method : {"auto", "subgradient", "gd", "scaled"}
         "subgradient" for robust losses, the only one there. For "l2": "gd", gradient descent with rebalancing, or "scaled",
         the gradient times a damped inverse of the Gram matrix of the other factor. "auto" takes "gd" for two
-        factors, "scaled" for a symmetric model, which plain descent fits at a rate of 1 / T^2 if the rank is too large.
+        factors, "scaled" for a symmetric model, whose loss falls like 1 / T^2 by plain descent if the rank is too large.
     init : {"small", "spectral"}
         "small": factors of size `init_scale`, along the leading singular vectors of sum sign(y_l) A_l for robust losses, random for "l2".
         "spectral": those vectors at the scale of the matrix; outliers and a large rank are then harmful.
     init_scale : float > 0, optional
-        Size of small factors over the root of the largest singular value: 1e-3 by default, 1e-1 for "l2".
+        Size of small factors over the root of the largest singular value: 1e-3 by default, 1e-6 without debiasing, where a smaller
+        start leaves less of columns that are too many, and 1e-1 for "l2".
     rebalance : {"auto"} or bool
         For "gd" with two factors ("auto": yes): once progress is slow, make the columns of U orthogonal and equally long
         without changing U V^H. The rate is then that of a well-conditioned problem, whatever the initial scale.
@@ -112,6 +98,7 @@ def recover(
         U, V in the namespace, device and dtype of y, and how they were found.
         certificate : bounds, with confidence 0.95, the median of |y - <A, U V^H>| over fresh measurements, **if
         measurements and their errors are independent draws from one law**.
+        local : bounds, with confidence 0.95, the distance to a matrix next to the answer, **if inliers have Gaussian errors**.
 
     Raises
     ------
@@ -123,20 +110,31 @@ def recover(
     Warns
     -----
     ConvergenceWarning
-        `max_iter` came first; the model explains less than half of a typical held-out measurement; or there are fewer
-        measurements than k (m + n), so that a matrix of rank k is not determined.
+        `max_iter` came first; the model explains less than half of a typical measurement; there are fewer measurements than
+        unknowns, the inliers do not determine the matrix, or some of them are not checked by any other.
 
     Notes
     -----
-    Cost: an `apply`, an `adjoint_matmat` and an `adjoint_rmatmat` with k columns an iteration, some 460 of them for robust losses,
-    and as many for debiasing. Memory besides `op`: six arrays of N and eight factors.
+    Cost: an `apply`, an `adjoint_matmat` and an `adjoint_rmatmat` with k columns an iteration, some 460 of them for robust losses (1400
+    without debiasing); fewer, with as many columns as the rank, for debiasing, and some 500 for the local findings if the
+    tangents have more than 160 numbers or the operator is large. Memory besides `op`: six arrays of N, eight factors, and
+    r (m + n) N numbers if those are few or the A_l are given as matrices.
 
     Certificate: the held-out residuals are a sample from the law of a fresh one, so that an order statistic bounds its median without
     any assumption on the law; with fewer than 5 of them nothing can be said. For standard normal A_l and no noise
     that median is 0.6745 ||U V^H - M||_F.
 
+    Local: let T be the measurements of tangents of the rank that was found by the inliers; there are d = r (m + n - r) of the ones and n of
+    the others. Errors e of the inliers move the answer by T^+ e. Their part in the range of T is bounded by the rest, ||r||^2 / (n - d),
+    and the F-law; the least singular value of T, by Lanczos, turns it into a distance. What `redundancy` finds for the l-th inlier is
+    1 - (T T^+)_ll, its redundancy number [4]_. Where errors are gross or nil, an inlier with a positive one is right, but for
+    coincidence: measurements that determine each other contradict each other if one of them is wrong. A dual vector z in [-1, 1]^N that
+    no tangent changes, of signs at outliers and near r / cut at inliers, proves that the loss of r + <A, H> is at least Re <z, r>.
+
     The theory [1]_ needs restricted isometry of signs, which Gaussian matrices have; rank-one matrices and entries
-    of incoherent matrices work in practice. Steps shrink by 0.985, in units of the norm of the first back-projection.
+    of incoherent matrices work in practice. Steps shrink so that they add up to 20, or 2.2 for each e-folding between the start and the
+    matrix (3.3 for "huber"), in units of the norm of the first back-projection: less strands small singular values, more feeds columns
+    that are too many.
 
     References
     ----------
@@ -146,6 +144,7 @@ def recover(
        and initialization, ICLR 2024. One step that makes the rate independent of the initial scale.
     .. [3] Zhang, Fattahi and Zhang, Preconditioned gradient descent for over-parameterized nonconvex matrix
        factorization, NeurIPS 2021. The damping of "scaled".
+    .. [4] Baarda, A testing procedure for use in geodetic networks, Netherlands Geodetic Commission, 1968. Redundancy numbers.
 
     Examples
     --------
@@ -162,46 +161,25 @@ def recover(
     >>> bool(abs(result.to_dense() - U @ V.T).max() < 1e-8)
     True
     """
-    options = _options(loss, symmetric, method, init, init_scale, rebalance, debias, step, max_iter, tol)
+    options = read_options(loss, symmetric, method, init, init_scale, rebalance, debias, step, max_iter, tol)
     validation = _checks.real("recover", "validation", validation, 0.0, 0.5)
     problem = _pose(op, y, rank, symmetric, validation, _random.seed_of("recover", rng))
     with _threads.serial_blas() if entries(problem.op) < MANY else contextlib.nullcontext():
         return _recover(problem, options)
 
 
-def _recover(problem: Problem, options: _Options) -> RecoverResult:
+def _recover(problem: Problem, options: Options) -> RecoverResult:
     start = _start.spectral(problem, robust=options.robust)
     if start is None:
         return _zero(problem)
     descent = _descend(problem, start, options)
-    factors = descent.factors
-    if options.debias:
-        factors = _refine.refine(problem, factors, robust=options.robust, tol=options.tol)
-    return _answer(problem, factors, descent, start.indefinite)
-
-
-def _options(
-    loss: Any, symmetric: Any, method: Any, init: Any, scale: Any, rebalance: Any, debias: Any, step: Any, max_iter: Any, tol: Any
-) -> _Options:
-    _checks.choice("recover", "loss", loss, ("l1", "l2", "huber"))
-    _checks.choice("recover", "method", method, ("auto", "subgradient", "gd", "scaled"))
-    _checks.choice("recover", "init", init, ("small", "spectral"))
-    _checks.choice("recover", "rebalance", rebalance, ("auto", True, False))
-    for name, flag in (("symmetric", symmetric), ("debias", debias)):
-        _checks.choice("recover", name, flag, (True, False))
-    if method != "auto" and (method == "subgradient") == (loss == "l2"):
-        raise ValueError(f"recover: method must be 'subgradient' for loss 'l1' and 'huber', another for 'l2'; got {method!r} for {loss!r}")
-    if rebalance is True and (symmetric or loss != "l2" or method == "scaled"):
-        raise ValueError("recover: rebalance must be 'auto' or False but for method 'gd' with loss 'l2' and two factors; got True")
-    if scale is not None:
-        scale = _checks.real("recover", "init_scale", scale, 0.0, open=True)
-    if step is not None:
-        step = _checks.real("recover", "step", step, 0.0, open=True)
-    if method == "auto":
-        method = "subgradient" if loss != "l2" else "scaled" if symmetric else "gd"
-    max_iter = _checks.integer("recover", "max_iter", max_iter, 1)
-    tol = _checks.real("recover", "tol", tol, 0.0, open=True)
-    return _Options(loss, method, 1.0 if init == "spectral" else scale, init, rebalance is not False, debias, step, max_iter, tol)
+    if not options.debias:
+        return _answer(problem, descent.factors, descent, indefinite=start.indefinite)
+    terms = _refine.refine(problem, descent.factors, robust=options.robust, tol=options.tol)
+    factors = balanced(*terms, terms[1].shape[0])
+    local = _local.examine(problem, terms, problem.residual(factors))
+    doubts = local.doubts(robust=options.robust)
+    return _answer(problem, factors, descent, indefinite=start.indefinite, local=local, doubts=doubts)
 
 
 def _pose(op: Any, y: Any, rank: Any, symmetric: bool, validation: float, seed: int) -> Problem:
@@ -227,10 +205,10 @@ def _pose(op: Any, y: Any, rank: Any, symmetric: bool, validation: float, seed: 
     return Problem(op, y, door, rank, symmetric, fitted, fit, tune, test, seed)
 
 
-def _descend(problem: Problem, start: _start.Start, options: _Options) -> Descent:
+def _descend(problem: Problem, start: _start.Start, options: Options) -> Descent:
     scale = options.scale
     if options.robust:
-        scale = scale or SMALL
+        scale = scale or (SMALL if options.debias else SMALLER)
         last = max(options.tol, COARSE) if options.debias else options.tol
         return _subgradient.descend(problem, start, options.loss, scale, options.step, options.max_iter, last)
     if options.init == "spectral":
@@ -254,14 +232,16 @@ def _zero(problem: Problem) -> RecoverResult:
     (m, n), k, xp = problem.shape, problem.rank, problem.door.xp
     U = xp.zeros((m, k), dtype=problem.y.dtype, device=problem.y.device)
     V = U if problem.symmetric else xp.zeros((n, k), dtype=problem.y.dtype, device=problem.y.device)
-    return _answer(problem, (U, V), Descent((U, V), (problem.typical(problem.y),), True), False)
+    return _answer(problem, (U, V), Descent((U, V), (problem.typical(problem.y),), True))
 
 
-def _answer(problem: Problem, factors: Pair, descent: Descent, indefinite: bool) -> RecoverResult:
+def _answer(
+    problem: Problem, factors: Pair, descent: Descent, *, indefinite: bool = False, local: Local = UNKNOWN, doubts: Sequence[str] = ()
+) -> RecoverResult:
     r = problem.residual(factors)
-    left, size = problem.typical(r, problem.tune if len(problem.tune) else None), problem.typical(problem.y)
-    explained = left <= EXPLAINED * size
-    _warn(problem, factors, descent, explained, indefinite)
+    left = max(problem.typical(r), problem.typical(r, problem.tune) if len(problem.tune) else 0.0)
+    explained = left <= EXPLAINED * problem.typical(problem.y)
+    _warn(problem, factors, descent, explained, indefinite, doubts)
     U, V = (problem.door.leave(x) for x in factors)
     everyone = _arrays.from_numpy(_refine.inliers(problem, r), problem.y)
     return RecoverResult(
@@ -269,26 +249,29 @@ def _answer(problem: Problem, factors: Pair, descent: Descent, indefinite: bool)
         V=U if problem.symmetric else V,
         rank=U.shape[1],
         history=descent.history,
-        converged=descent.converged and explained,
+        converged=descent.converged and explained and not doubts,
         n_iter=len(descent.history),
         residual=problem.typical(r),
         inliers=problem.door.leave_wide(everyone),
         certificate=_certificate.held_out(absolute(r)[problem.test]),
+        local=local.certificate,
+        dual_gap=local.dual_gap,
+        redundancy=local.redundancy,
         held_out=problem.door.leave_wide(_arrays.from_numpy(problem.test, problem.y)),
     )
 
 
-def _warn(problem: Problem, factors: Pair, descent: Descent, explained: bool, indefinite: bool) -> None:
-    (m, n), rank, count = problem.shape, factors[0].shape[1], len(problem.fit)
-    unknowns = rank * (2 * m - rank + 1) // 2 if problem.symmetric else rank * (m + n - rank)
+def _warn(problem: Problem, factors: Pair, descent: Descent, explained: bool, indefinite: bool, doubts: Sequence[str]) -> None:
+    rank, count = factors[0].shape[1], len(problem.fit)
     words = []
     if not descent.converged:
         words.append(f"{len(descent.history)} iterations were not enough, or every step diverged")
     if not explained:
-        words.append("the model explains less than half of a typical held-out measurement")
+        words.append("the model explains less than half of a typical measurement")
         if indefinite:
             words.append("the matrix looks indefinite: try symmetric=False")
-    if count < unknowns:
-        words.append(f"{count} fitted measurements do not determine the {unknowns} unknowns of rank {rank}")
+    if count < (needed := _refine.unknowns(problem, rank)):
+        words.append(f"{count} fitted measurements do not determine the {needed} unknowns of rank {rank}")
+    words += doubts
     if words:
         warnings.warn(f"recover: {'; '.join(words)}", ConvergenceWarning, stacklevel=5)

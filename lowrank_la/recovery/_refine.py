@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
 
@@ -12,34 +11,54 @@ from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 from lowrank_la.factor._dense import adjoint
 from lowrank_la.recovery import _start
-from lowrank_la.recovery._problem import Pair, Problem, absolute, balanced, svd
+from lowrank_la.recovery._problem import Pair, Problem, Terms, absolute, balanced, svd
 from lowrank_la.recovery._subgradient import GAUSSIAN
-
-Terms: TypeAlias = tuple[Array, Array, Array]  # P, s, Q of P diag(s) Q^H; Q is P if the model is symmetric
+from lowrank_la.recovery._tangent import Tangent
 
 CUT = 3.0  # robust standard deviations from which a measurement is an outlier
-STEPS, INNER = 30, 60  # of Gauss-Newton, and of conjugate gradients in each
+STEPS, SEARCH, INNER = 30, 10, 60  # of Gauss-Newton, for ranks that are tried, and of conjugate gradients in each
 PATIENCE = 3  # steps that may fail to lower the residual
 INEXACT = 1e-4  # reduction of the gradient of each linear problem
 WORSE = 1.1  # times the best score that a smaller rank may have
+BETTER = 1.02  # times the score of a larger rank that the search goes on to
 EXACT = 1e-4  # times the tolerance: relative steps and residuals that are as good as none
 LEAST_FREE = 0.05  # share of the measurements that a rank must leave
-NOISE = 64.0  # roundoff units of the measurements below which nothing is an outlier
+NOISE = 64.0  # roundoff units of the measurements: residuals that are rounding errors
+SHARP = 0.1  # roots of the roundoff unit, of the measurements: residuals below are no outliers
 
 
-def refine(problem: Problem, factors: Pair, *, robust: bool, tol: float) -> Pair:
-    """Return debiased factors with as many columns as the rank that was found."""
-    terms = svd(factors)
+def refine(problem: Problem, factors: Pair, *, robust: bool, tol: float) -> Terms:
+    """Return the debiased model, with as many terms as the rank that was found."""
+    first = terms = svd(factors)
     rank = terms[1].shape[0] + 1
     while (found := detect(problem, terms, robust=robust)) < rank:  # what looked like a term may vanish when polished
         rank = found
         terms = _polish(problem, _leading(terms, rank), robust, tol)
-    while rank < problem.rank and _score(problem, terms, robust) > _exact(problem, tol):
-        longer = _polish(problem, _extended(problem, terms, robust), robust, tol)
-        if not WORSE * _score(problem, longer, robust) < _score(problem, terms, robust):
+    return _shortened(problem, _lengthened(problem, terms, first, robust, tol), robust, tol)
+
+
+def _lengthened(problem: Problem, terms: Terms, first: Terms, robust: bool, tol: float) -> Terms:
+    """Add terms as long as the score improves: a new one, or the next of the model that debiasing began with."""
+    while (rank := terms[1].shape[0]) < problem.rank and (score := _score(problem, terms, robust)) > _exact(problem, tol):
+        for longer in (_extended(problem, terms, robust), _leading(first, rank + 1)):
+            longer = _polish(problem, longer, robust, tol, SEARCH)
+            if BETTER * _score(problem, longer, robust) < score:
+                break
+        else:
             break
-        terms, rank = longer, rank + 1
-    return balanced(*terms, rank)
+        terms = longer
+    return _polish(problem, terms, robust, tol)
+
+
+def _shortened(problem: Problem, terms: Terms, robust: bool, tol: float) -> Terms:
+    """Take off terms that are not missed: one that only fits a few gross errors leaves the median of the rest as it is."""
+    most = WORSE * _score(problem, terms, robust) + rounding(problem)
+    while (rank := terms[1].shape[0]) > 1:
+        shorter = _polish(problem, _leading(terms, rank - 1), robust, tol)
+        if _score(problem, shorter, robust) > most:
+            break
+        terms = shorter
+    return terms
 
 
 def _extended(problem: Problem, terms: Terms, robust: bool) -> Terms:
@@ -59,11 +78,11 @@ def _leading(terms: Terms, rank: int) -> Terms:
     return P_k, s[:rank], P_k if Q is P else Q[:, :rank]
 
 
-def _polish(problem: Problem, terms: Terms, robust: bool, tol: float) -> Terms:
+def _polish(problem: Problem, terms: Terms, robust: bool, tol: float, steps: int = STEPS) -> Terms:
     """Take Gauss-Newton steps, each with the weights of the last, until they are small or have stopped to help; return the best."""
     xp, r = problem.door.xp, problem.residual(_pair(terms))
     best, least, patience = terms, _loss(problem, r, robust), PATIENCE
-    for _ in range(STEPS):
+    for _ in range(steps):
         moved = _newton_step(problem, terms, r, _weights(problem, r) if robust else problem.fitted)
         shift, terms = _distance(terms, moved), moved
         r = problem.residual(_pair(terms))
@@ -81,40 +100,54 @@ def detect(problem: Problem, terms: Terms, *, robust: bool) -> int:
     scores = np.asarray([_score(problem, _leading(terms, rank), robust) for rank in range(1, terms[1].shape[0] + 1)])
     if not np.isfinite(scores.min()):
         return len(scores)
-    return int(np.argmax(scores <= WORSE * scores.min() + _floor(problem))) + 1
+    return int(np.argmax(scores <= WORSE * scores.min() + rounding(problem))) + 1
 
 
 def _score(problem: Problem, terms: Terms, robust: bool) -> float:
-    """Return the typical residual over the share of the measurements that the rank leaves free; half of them decide a median."""
-    rank, (m, n) = terms[1].shape[0], problem.shape
-    unknowns = rank * (m + n - rank) / (2 if problem.symmetric else 1)
-    free = 1 - (2 if robust else 1) * unknowns / len(problem.fit)
-    return _loss(problem, problem.residual(_pair(terms)), robust) / free if free > LEAST_FREE else math.inf
+    """Return the typical residual over the share of the measurements that the rank leaves free.
+
+    Half of them decide a median; a model that fits clearly more measurements than it has unknowns to rounding errors fits them all.
+    """
+    r, count = problem.residual(_pair(terms)), len(problem.fit)
+    needed = unknowns(problem, terms[1].shape[0])
+    free = 1 - (2 if robust else 1) * needed / count
+    if robust and free <= LEAST_FREE:
+        free = (np.count_nonzero(absolute(r)[problem.fit] <= rounding(problem)) - needed) / count
+    return _loss(problem, r, robust) / free if free > LEAST_FREE else math.inf
+
+
+def unknowns(problem: Problem, rank: int) -> int:
+    """Count the numbers that a matrix of this rank is made of, complex ones if the measurements are, as real ones are by real ones."""
+    m, n = problem.shape
+    return rank * (2 * m - rank + 1) // 2 if problem.symmetric else rank * (m + n - rank)
 
 
 def _weights(problem: Problem, r: Array) -> Array:
     """Return roots of weights: 1 for inliers, and for others the cut over their residual, so that no row is left without measurements."""
-    xp, cut = _arrays.namespace(r), _cut(problem, r)
+    xp, most = _arrays.namespace(r), cut(problem, r)
     size = xp.abs(r)
-    return problem.fitted * cut / xp.where(size > cut, size, xp.full_like(size, cut))
+    return problem.fitted * most / xp.where(size > most, size, xp.full_like(size, most))
 
 
-def _cut(problem: Problem, r: Array) -> float:
-    return max(CUT * GAUSSIAN * problem.typical(r), _floor(problem)) or 1.0
+def cut(problem: Problem, r: Array) -> float:
+    """Return the residual from which a measurement is an outlier: none below the size where rows that converge late would be ones."""
+    sharp = SHARP * _arrays.unit_roundoff(problem.door.xp, problem.y.dtype) ** 0.5 * problem.typical(problem.y)
+    return max(CUT * GAUSSIAN * problem.typical(r), sharp, rounding(problem)) or 1.0
 
 
 def inliers(problem: Problem, r: Array) -> np.ndarray:
     """Say which measurements are no outliers, on the host."""
-    return absolute(r) <= _cut(problem, r)
+    return absolute(r) <= cut(problem, r)
 
 
-def _floor(problem: Problem) -> float:
+def rounding(problem: Problem) -> float:
+    """Return the size of residuals that are rounding errors."""
     return NOISE * _arrays.unit_roundoff(problem.door.xp, problem.y.dtype) * float(np.median(absolute(problem.y)))
 
 
 def _exact(problem: Problem, tol: float) -> float:
     """Return the residual that is called none."""
-    return max(2 * _floor(problem), EXACT * tol * float(np.median(absolute(problem.y))))
+    return max(2 * rounding(problem), EXACT * tol * float(np.median(absolute(problem.y))))
 
 
 def _loss(problem: Problem, r: Array, robust: bool) -> float:
@@ -129,7 +162,9 @@ def _pair(terms: Terms) -> Pair:
 def _newton_step(problem: Problem, terms: Terms, r: Array, roots: Array) -> Terms:
     """Solve the problem linearised on the tangent space of the rank, and go back to the rank by an SVD."""
     P, s, Q = terms
-    dU, dV = _tangent_lstsq(problem, P, Q, -r, roots)
+    tangent = Tangent(problem, P, Q, roots)
+    step = tangent.solve(-tangent.adjoint(tangent.w[:, None] * r[:, None]), INEXACT, INNER)
+    dU, dV = (x[0, ...] for x in tangent.factors(step))
     xp, k = _arrays.namespace(P), s.shape[0]
     left = xp.concat([P * xp.astype(s, P.dtype)[None, :] + dU, P], axis=1)
     if P is Q:
@@ -147,31 +182,6 @@ def _symmetric_terms(P: Array, s: Array, dU: Array) -> Terms:
     values, W = xp.linalg.eigh(half + adjoint(half))
     P = basis @ xp.flip(W, axis=1)[:, :k]
     return P, xp.flip(xp.where(values > 0, values, xp.zeros_like(values)))[:k], P
-
-
-def _tangent_lstsq(problem: Problem, P: Array, Q: Array, b: Array, roots: Array) -> Pair:
-    """Minimise the sum of w_l^2 |<A_l, dU Q^H + P dV^H> - b_l|^2 by conjugate gradients."""
-    xp = _arrays.namespace(P)
-    w = xp.astype(roots, b.dtype)
-    x, rest = (xp.zeros_like(P), xp.zeros_like(Q)), w * b
-    s = problem.pull(w * rest, (P, Q))
-    p, gamma = s, _energy(s)
-    goal = INEXACT**2 * gamma
-    for _ in range(INNER):
-        if not gamma > goal:
-            break
-        q = w * problem.apply((xp.concat([p[0], P], axis=1), xp.concat([Q, p[1]], axis=1)))
-        alpha = gamma / (float(xp.linalg.vector_norm(q)) ** 2 or 1.0)
-        x, rest = (x[0] + alpha * p[0], x[1] + alpha * p[1]), rest - alpha * q
-        s = problem.pull(w * rest, (P, Q))
-        last, gamma = gamma, _energy(s)
-        p = s[0] + gamma / last * p[0], s[1] + gamma / last * p[1]
-    return x
-
-
-def _energy(pair: Pair) -> float:
-    xp = _arrays.namespace(*pair)
-    return sum(float(xp.linalg.vector_norm(x)) ** 2 for x in pair)
 
 
 def _distance(a: Terms, b: Terms) -> float:

@@ -23,7 +23,8 @@ class RecoverResult(Result):
     history : tuple of float
         Median absolute residual of the fitted measurements (root mean square for loss "l2") at each iteration, in the units of y.
     converged : bool
-        The method met its tolerance, and the model explains more than half of the size of a typical measurement that was not fitted.
+        The method met its tolerance, the model explains more than half of the size of a typical measurement, and, with debiasing, the
+        inliers determine it: `local` is below the norm of the model and, unless the loss is "l2", `redundancy` is not 0.
     n_iter : int
         Iterations of the (sub-)gradient method; the steps of debiasing come on top.
     residual : float
@@ -32,6 +33,15 @@ class RecoverResult(Result):
         Measurements within 3 robust standard deviations of the model, held-out ones included.
     certificate : Certificate
         Bounds the median error of fresh measurements, by held-out ones.
+    local : Certificate
+        Bounds ||U V^H - M||_F for a matrix M of the rank that was found, next to the answer, if the errors of the inliers are independent
+        and Gaussian: to first order, and without a word on matrices far away. inf if the inliers determine none, or without debiasing.
+    dual_gap : Certificate
+        Share of the sum of absolute residuals that another U for this V, another V for this U, or a small step along the tangents of
+        the rank could take off: near 0, the answer is locally optimal for "l1" whatever the outliers; 1 without debiasing.
+    redundancy : float
+        Share of a gross error in the worst placed inlier that its own residual would show, between 0 and 1. Near 0: a measurement that
+        nothing else checks, so that the answer follows it right or wrong; 0 without debiasing.
     held_out : integer array
         The measurements behind the certificate; nothing else looked at them.
     """
@@ -45,6 +55,9 @@ class RecoverResult(Result):
     residual: float
     inliers: Array
     certificate: Certificate
+    local: Certificate
+    dual_gap: Certificate
+    redundancy: float
     held_out: Array = field(repr=False)
 
     def to_dense(self) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from lowrank_la import _arrays
@@ -10,7 +11,9 @@ from lowrank_la.recovery import _start
 from lowrank_la.recovery._problem import Pair, Problem
 from lowrank_la.recovery._start import Start, sign
 
-FIRST_STEP, SHRINK = 0.3, 0.985  # of the norm of the first back-projection; the note's and the paper's range
+FIRST_STEP = 0.3  # over the norm of the first back-projection; the paper's range
+WAY = 20.0  # what the steps add up to, at least
+FOLDS = {"l1": 2.2, "huber": 3.3}  # and for each e-folding from the start: less strands small singular values, more feeds columns too many
 DIVERGED = 10.0  # times the median residual of a zero model
 HALVINGS = 12
 GAUSSIAN = 1.4826  # standard deviations of a normal law per median absolute value
@@ -54,6 +57,7 @@ def descend(problem: Problem, start: Start, loss: str, scale: float, step: float
 def _run(problem: Problem, start: Start, loss: str, scale: float, first: float, max_iter: int, last: float) -> Descent:
     factors = _start.small(start, scale, problem.symmetric)
     history, best, least, share = [], factors, float("inf"), 1.0
+    shrink = 1 - FIRST_STEP / max(WAY, FOLDS[loss] * math.log(1 / scale))
     for _ in range(max_iter):
         r = problem.residual(factors)
         history.append(problem.typical(r))
@@ -64,7 +68,7 @@ def _run(problem: Problem, start: Start, loss: str, scale: float, first: float, 
             break
         direction = problem.pull(score(problem, r, loss), factors)
         factors = move(factors, direction, first * share / start.unit)
-        share *= SHRINK
+        share *= shrink
     return Descent(best, tuple(history), share < last or history[-1] == 0.0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,7 +130,7 @@ def enter(A: Any, b: Any, weights: Any, ridge: float) -> Entry:
     ridge = _checks.real(NAME, "ridge", ridge, 0)
     if _arrays.is_operator(A):
         kind, door, parts = _enter_operator(A, b)
-    elif _arrays.is_row_blocks(A) and not _is_table(A):
+    elif _arrays.is_row_blocks(A) and not _arrays.is_table(A):
         kind, door, parts = _enter_blocks(A, b)
     else:
         door, parts = _arrays.enter(NAME, A=A, b=b)
@@ -139,8 +139,8 @@ def enter(A: Any, b: Any, weights: Any, ridge: float) -> Entry:
     A, b = parts
     if _arrays.is_sparse(b):
         raise TypeError(f"{NAME}: b must be a dense array; got {type(b).__name__}")
-    xp = _arrays.namespace(b)
     _checks.ndim(NAME, "b", b, (1, 2))
+    xp = _arrays.namespace(b)
     if kind in {"dense", "sparse", "operator"}:
         _checks.rows_like(NAME, "b", b, A.shape[0], "A")
     _checks.finite(NAME, "b", b)
@@ -154,11 +154,6 @@ def enter(A: Any, b: Any, weights: Any, ridge: float) -> Entry:
     unit = _unit(B)
     rows: Rows = rows_type(A, B if unit == 1 else B / unit, _scale(weights, B), (B.shape[0], d))
     return Entry(Problem(rows, ridge), door, kind, unit, vector, split)
-
-
-def _is_table(A: Any) -> bool:
-    """Say whether a list of arrays is a list of rows."""
-    return isinstance(A, list | tuple) and all(_arrays.is_array(row) and row.ndim < 2 for row in A)
 
 
 def _enter_operator(A: Any, b: Any) -> tuple[str, Door, list[Any]]:
@@ -195,10 +190,7 @@ class _Blocks:
 
 def _enter_blocks(A: Any, b: Any) -> tuple[str, Door, list[Any]]:
     once = not callable(A) and iter(A) is A
-    given: Any = A() if callable(A) else A
-    if not isinstance(given, Iterable):
-        raise TypeError(f"{NAME}: A must return row blocks when called; got {type(given).__name__}")
-    blocks = iter(given)
+    blocks = (block for _, block in _checks.row_blocks(NAME, "A", A))
     first = next(blocks, None)
     if first is None:
         raise ValueError(f"{NAME}: A must have at least one block of rows; got none")

@@ -229,6 +229,7 @@ def _enter(A: Any, b: Any, weights: Any, p: float) -> Data:
     door, [inner, c] = _arrays.enter(NAME, A=A, b=b)
     if _arrays.is_sparse(c):
         raise TypeError(f"{NAME}: b must be a dense array; got {type(c).__name__}")
+    _checks.given(NAME, "b", c)
     if _complex(c) and not _complex(inner):
         door, [c, inner] = _arrays.enter(NAME, b=b, A=A)
     if math.isinf(p) and (_complex(c) or _complex(inner)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -175,7 +175,7 @@ def enter(function: str, A: Any) -> Rows:
     ValueError
         A is not 2-dimensional or has no entry.
     """
-    if _arrays.is_row_blocks(A) and not isinstance(A, str | bytes) and not _is_table(A):
+    if _arrays.is_row_blocks(A) and not _arrays.is_table(A):
         return _enter_blocks(function, A)
     door, [A] = _arrays.enter(function, A=A)
     _checks.not_empty(function, "A", _checks.ndim(function, "A", A, 2))
@@ -184,21 +184,13 @@ def enter(function: str, A: Any) -> Rows:
     return Rows(function, A, door, n, d, _empty(door, A))
 
 
-def _is_table(A: Any) -> bool:
-    """Say whether a list of arrays is a list of rows."""
-    return isinstance(A, list | tuple) and all(_arrays.is_array(row) and row.ndim < 2 for row in A)
-
-
 def _enter_blocks(function: str, A: Any) -> Rows:
     if not (callable(A) or isinstance(A, list | tuple)):
         raise TypeError(
             f"{function}: A must be a list of row blocks or a function that returns an iterable of them; "
             f"got {type(A).__name__}, which ends after one reading"
         )
-    given: Any = A() if callable(A) else A
-    if not isinstance(given, Iterable):
-        raise TypeError(f"{function}: A must return row blocks when called; got {type(given).__name__}")
-    first = next(iter(given), None)
+    _, first = next(_checks.row_blocks(function, "A", A), (0, None))
     if first is None:
         raise ValueError(f"{function}: A must have at least one block of rows; got none")
     door, [first] = _arrays.enter(function, A=first)

@@ -222,7 +222,7 @@ def _enter(A: Any, b: Any) -> Rows:
     """
     if b is None:
         return _rows.enter(NAME, A)
-    if _arrays.is_row_blocks(A) and not _rows._is_table(A):
+    if _arrays.is_row_blocks(A) and not _arrays.is_table(A):
         raise TypeError(f"{NAME}: A must be one matrix where b is given; got row blocks")
     door, [inner, c] = _arrays.enter(NAME, A=A, b=b)
     if _arrays.is_sparse(c):

@@ -159,8 +159,7 @@ def lp_sensitivities(A: Any, p: float, *, method: str = "bounds", rows: Array | 
 def _chosen(matrix: Rows, rows: Any) -> Array | None:
     if rows is None:
         return None
-    index = np.asarray(rows) if not _arrays.is_array(rows) else rows
-    return _checks.ids(NAME, "rows", _checks.ndim(NAME, "rows", _arrays.beside(NAME, "rows", index, matrix.like), 1), matrix.n)
+    return _checks.ids(NAME, "rows", _checks.ndim(NAME, "rows", _arrays.beside(NAME, "rows", rows, matrix.like), 1), matrix.n)
 
 
 def _weights(matrix: Rows, p: float, seed: int) -> Array:

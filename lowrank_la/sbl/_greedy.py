@@ -1,88 +1,27 @@
-"""Matching pursuit, the greedy baseline: Kronecker supports are never written out."""
+"""Matching pursuit with Kronecker supports, which are never written out."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lowrank_la import _arrays, _checks
 from lowrank_la._arrays import Array
 from lowrank_la.factor import _dense
 from lowrank_la.sbl import _problem
+from lowrank_la.sbl._columns import columns
 from lowrank_la.sbl._evidence import outer
-from lowrank_la.sbl._oracle import SparseResult, columns, fitted
-from lowrank_la.sbl._problem import Problem
+from lowrank_la.sbl._omp import EXACT, criterion
+from lowrank_la.sbl._oracle import SparseResult, fitted
+from lowrank_la.sbl._problem import Problem, square
 from lowrank_la.tensors import _modes
 
 
-def omp(y: Array, A: Array, *, n_nonzero: int | None = None, tol: float = 1e-6) -> SparseResult:
-    """Choose columns of A one by one, by orthogonal matching pursuit.
-
-    Each step adds the column with the largest correlation with the residual, summed over snapshots, and
-    fits all chosen columns anew, by updating a QR factorization.
-
-    Parameters
-    ----------
-    y : array (m,) or (m, L), real or complex
-        Measurements; snapshots share their support.
-    A : array (m, N)
-        Dictionary. Columns need not have length one.
-    n_nonzero : int, 1 <= n_nonzero <= min(m, N), default min(m, N)
-        Number of columns at most.
-    tol : float, 0 <= tol < 1
-        Stop when the residual is at most tol ||y||.
-
-    Returns
-    -------
-    SparseResult
-        x : array (N,) or (N, L). support : tuple of one array of indices, in ascending order.
-        certificate : bounds ||y - A x||, rounding errors included.
-
-    Raises
-    ------
-    TypeError
-        y or A is no dense array of numbers.
-    ValueError
-        Shapes do not fit, an entry is not finite, or an option is out of range.
-
-    Notes
-    -----
-    Cost: m N L flops a step, and m k for the update. Memory: one m x k array. The columns that are chosen depend on the
-    data alone, no randomness is involved. Columns that depend on those in use are passed over.
-
-    References
-    ----------
-    .. [1] Pati, Rezaiifar and Krishnaprasad, Orthogonal matching pursuit, Asilomar 1993.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from lowrank_la.sbl import omp
-    >>> A = np.random.default_rng(0).standard_normal((40, 100))
-    >>> omp(3 * A[:, 7] - A[:, 50], A).support[0]
-    array([ 7, 50])
-    """
-    entry = _problem.enter("omp", y, [A])
-    problem = entry.problem
-    n_nonzero = _count("omp", "n_nonzero", n_nonzero, min(problem.A[0].shape))
-    tol = _checks.real("omp", "tol", tol, 0, 1)
-    xp, a, R = _arrays.namespace(problem.Y), problem.A[0], problem.Y
-    Q, chosen, free = a[:, :0], [], problem.alive[0]
-    while len(chosen) < n_nonzero and bool(xp.any(free)) and not _small(problem, R, tol):
-        score = xp.sum(xp.abs(_dense.adjoint(a) @ R) ** 2, axis=1)
-        k = int(xp.argmax(xp.where(free, score, -xp.ones_like(score))))
-        q = a[:, k : k + 1]
-        for _ in range(2):
-            q = q - Q @ (_dense.adjoint(Q) @ q)
-        free = free & (xp.arange(free.shape[0], device=free.device) != k)
-        length = float(xp.linalg.vector_norm(q))
-        if length > 1e-10:
-            Q, chosen = xp.concat([Q, q / length], axis=1), [*chosen, k]
-            R = R - Q[:, -1:] @ (_dense.adjoint(Q[:, -1:]) @ R)
-    return fitted(entry, [chosen], len(chosen), tol, n_nonzero)
-
-
-def kronecker_omp(y: Array, factors: Sequence[Any], *, n_atoms: int | Sequence[int] | None = None, tol: float = 1e-2) -> SparseResult:
+def kronecker_omp(
+    y: Array, factors: Sequence[Any], *, n_atoms: int | Sequence[int] | None = None, tol: float | None = None
+) -> SparseResult:
     """Choose atoms of each factor by orthogonal matching pursuit with a Kronecker support.
 
     Each step takes the index tuple with the largest correlation with the residual, adds its indices to the
@@ -96,8 +35,8 @@ def kronecker_omp(y: Array, factors: Sequence[Any], *, n_atoms: int | Sequence[i
         Factors of the dictionary kron(A_1, ..., A_I).
     n_atoms : int or sequence of int, default min(M_i, N_i)
         Number of atoms of each mode at most.
-    tol : float, 0 <= tol < 1
-        Stop when the residual is at most tol ||y||.
+    tol : float, 0 <= tol < 1, optional
+        Stop when the residual is at most tol ||y||. If None, as many steps are taken as pay: see Notes.
 
     Returns
     -------
@@ -116,10 +55,14 @@ def kronecker_omp(y: Array, factors: Sequence[Any], *, n_atoms: int | Sequence[i
     The fit is X = Y x_1 A_1[:, S_1]^+ ... x_I A_I[:, S_I]^+: the Kronecker matrix is never formed. Cost: some mode
     products a step. Memory: arrays of the sizes of X and Y.
 
+    Without `tol`, steps go on until the limits, or until the product of the supports has half as many entries as y; the one is kept
+    where n log ||y - fit||^2 + p log n + 2 sum_i |S_i| log N_i is least [2]_, with n numbers in y and p in the solution.
+
     References
     ----------
     .. [1] Caiafa and Cichocki, Computing sparse representations of multidimensional signals using Kronecker bases,
        Neural Computation 25, 2013.
+    .. [2] Chen and Chen, Extended Bayesian information criteria for model selection with large model spaces, Biometrika 95, 2008.
 
     Examples
     --------
@@ -134,23 +77,48 @@ def kronecker_omp(y: Array, factors: Sequence[Any], *, n_atoms: int | Sequence[i
     entry = _problem.enter("kronecker_omp", y, factors)
     problem = entry.problem
     limits = _counts("kronecker_omp", n_atoms, problem)
-    tol = _checks.real("kronecker_omp", "tol", tol, 0, 1)
-    chosen: list[list[int]] = [[] for _ in problem.A]
-    R, steps = problem.Y, 0
-    while not _small(problem, R, tol):
-        tuple_ = _strongest(problem, R, chosen, limits)
-        if tuple_ is None:
-            break
-        grown = [sorted({*have, k}) for have, k in zip(chosen, tuple_, strict=True)]
-        if grown == chosen:
-            break
-        chosen, steps = grown, steps + 1
-        R = problem.Y - _modes.multiply_all(problem.Y, [_projector(a, s) for a, s in zip(problem.A, chosen, strict=True)])
-    return fitted(entry, chosen, steps, tol, None)
+    least = EXACT if tol is None else _checks.real("kronecker_omp", "tol", tol, 0, 1)
+    path = _path(problem, limits, least, 0.5 if tol is None else math.inf)
+    steps = _paying(problem, path) if tol is None else len(path) - 1
+    return fitted(entry, path[steps].chosen, steps, lambda norm: tol is None or norm <= tol * math.sqrt(problem.energy))
 
 
-def _count(function: str, name: str, value: Any, most: int) -> int:
-    return most if value is None else _checks.integer(function, name, value, 1, most)
+@dataclass(frozen=True)
+class _Step:
+    """Supports, and the energy that their product leaves of the data."""
+
+    chosen: list[list[int]]
+    energy: float
+
+    @property
+    def parameters(self) -> int:
+        return math.prod(map(len, self.chosen))
+
+
+def _path(problem: Problem, limits: list[int], tol: float, most: float) -> list[_Step]:
+    """Grow the supports until the residual is small, nothing is allowed, or the parameters are more than that share of the data."""
+    path, R = [_Step([[] for _ in problem.A], problem.energy)], problem.Y
+    while path[-1].energy > tol**2 * problem.energy:
+        strongest = _strongest(problem, R, path[-1].chosen, limits)
+        if strongest is None:
+            break
+        grown = [sorted({*have, k}) for have, k in zip(path[-1].chosen, strongest, strict=True)]
+        if grown == path[-1].chosen or math.prod(map(len, grown)) > max(most * problem.size, 1):
+            break
+        R = problem.Y - _modes.multiply_all(problem.Y, [_projector(a, s) for a, s in zip(problem.A, grown, strict=True)])
+        path.append(_Step(grown, square(R) + problem.spare))
+    return path
+
+
+def _paying(problem: Problem, path: list[_Step]) -> int:
+    """Return the step with the least criterion."""
+    numbers = problem.snapshots * (2 if _dense.is_complex(problem.Y) else 1)
+    widths, exact = [math.log(a.shape[1]) for a in problem.A], EXACT**2 * problem.energy
+    values = []
+    for step in path:
+        choices = sum(len(s) * w for s, w in zip(step.chosen, widths, strict=True))
+        values.append(criterion(step.energy, numbers * problem.size, numbers * step.parameters, choices, exact=exact))
+    return values.index(min(values))
 
 
 def _counts(function: str, n_atoms: Any, problem: Problem) -> list[int]:
@@ -160,10 +128,6 @@ def _counts(function: str, n_atoms: Any, problem: Problem) -> list[int]:
     if len(n_atoms) != len(most):
         raise ValueError(f"{function}: n_atoms must be an integer or {len(most)} of them, one for each factor; got {len(n_atoms)}")
     return [min(limit, _checks.integer(function, f"n_atoms[{i}]", n, 1)) for i, (n, limit) in enumerate(zip(n_atoms, most, strict=True))]
-
-
-def _small(problem: Problem, R: Array, tol: float) -> bool:
-    return problem.energy == 0 or _problem.square(R) + problem.spare <= tol**2 * problem.energy
 
 
 def _strongest(problem: Problem, R: Array, chosen: list[list[int]], limits: list[int]) -> tuple[int, ...] | None:

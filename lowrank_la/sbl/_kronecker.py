@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from itertools import islice
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,17 @@ import numpy as np
 from lowrank_la import _arrays, _checks, _random, _threads
 from lowrank_la._arrays import Array
 from lowrank_la._random import RNG
-from lowrank_la._result import Certificate, ConvergenceWarning
-from lowrank_la.sbl import _certificate, _pattern
-from lowrank_la.sbl._evidence import Evidence, outer, variances
-from lowrank_la.sbl._loop import PHASES, Climb, Options, best, climb
-from lowrank_la.sbl._problem import Entry, Problem, enter
+from lowrank_la._result import ConvergenceWarning
+from lowrank_la.sbl import _pattern
+from lowrank_la.sbl._answer import answers, nothing
+from lowrank_la.sbl._loop import PHASES, Options, Place
+from lowrank_la.sbl._problem import enter
 from lowrank_la.sbl._result import KroneckerSBLResult
-from lowrank_la.sbl._starts import starts
+from lowrank_la.sbl._solve import resume, solve
+from lowrank_la.sbl._stack import Stack, stacked
 
 NAME = "kronecker_sbl"
 DEFAULT = "mm"  # at every noise level measured the least errors and the most exact supports
-STARTS = 5  # starts at most, while the residual does not look like noise
 SMALL = 1 << 18  # entries of Y and X for which threads of BLAS do not pay
 
 
@@ -40,6 +40,7 @@ def kronecker_sbl(
     max_iter: int = 500,
     coupling: float = 0.5,
     coupled_modes: Sequence[int] | None = None,
+    init: KroneckerSBLResult | None = None,
     rng: RNG = None,
 ) -> KroneckerSBLResult:
     """Find a sparse x with y = (A_1 kron ... kron A_I) x + noise whose support is a product of one set of atoms per factor.
@@ -54,7 +55,8 @@ def kronecker_sbl(
         Measurements of one signal or of L snapshots with a common support. Flat ones are in C order, the last factor runs
         fastest, as in `numpy.kron(A_1, A_2)`. A tensor is the safer form: factors in the wrong order are then seen by its shape.
     factors : sequence of arrays (M_i, N_i), or linear operators with `@`
-        Factors of the dictionary. M_i may be more or less than N_i; columns need not have length one, and may be zero.
+        Factors of the dictionary; operators are made dense. M_i may be more or less than N_i; columns need not have length one, and
+        may be zero.
     method : {"auto", "mm", "am", "svd", "ksbl", "svd+am", "svd+mm", "pattern"}
         How to climb. "mm": multiplicative steps of majorisation-minimisation, never down ("auto" is this: see Notes). "am":
         expectation-maximisation with alternating maximisation [1]_; "ksbl": the same with one sweep; "svd": with a rank-one fit in
@@ -66,8 +68,8 @@ def kronecker_sbl(
         Number of starts, of which the one with the largest evidence is reported. None: two if the noise
         is estimated, else one, and up to four more as long as `chi2` shows that the residual is not noise.
     prune : float, 0 <= prune <= 0.5
-        Drop an atom whose hyper-parameter falls below this share of the largest of its mode. When nothing moves
-        any more it comes back, once, if the evidence asks for it clearly. 0 keeps all.
+        Drop an atom whose hyper-parameter stays below this share of the largest of its mode. When nothing moves any more, one that is
+        worth clearly more than noise to the evidence comes back, once, and those that are worth less go. 0 keeps all.
     tol : float, above 0
         Stop when a step changes no mode's hyper-parameters by more than this share.
     max_iter : int
@@ -76,6 +78,8 @@ def kronecker_sbl(
         Only for "pattern": weight of both neighbours of an atom in its prior variance.
     coupled_modes : sequence of int, optional
         Only for "pattern": modes whose neighbours are coupled; all if None.
+    init : KroneckerSBLResult, optional
+        Go on from there, with max_iter more steps, in place of other starts: to the same end as without the stop, if nothing else changes.
     rng : None, int or numpy.random.Generator
         For the third start and those after it, which are random.
 
@@ -85,8 +89,8 @@ def kronecker_sbl(
         x : posterior mean, in the form of y. support : indices of the atoms in use, for each mode. gammas, variance, noise_var,
         cost_trace, chi2, margin and others: see there.
         certificate : bounds the violation of the first-order conditions of the evidence for the atoms in use, over the number of
-        measurements, rounding errors included. It says that the hyper-parameters are stationary; whether they are the right
-        ones is judged by chi2.
+        measurements, rounding errors included. It says that the hyper-parameters are stationary; `missed`, that no single pruned atom
+        would lower the cost by more; whether they are the right ones is judged by chi2.
 
     Raises
     ------
@@ -101,11 +105,16 @@ def kronecker_sbl(
     ConvergenceWarning
         max_iter steps were not enough.
 
+    See Also
+    --------
+    lowrank_la.sbl.kronecker_sbl_batch : Many independent y.
+
     Notes
     -----
     Cost of a step of "mm": an SVD of each M_i x N_i factor and a few products with tensors of the size of y; of the other
     methods also some mode products between y and x. Memory: a few arrays of the sizes of y and, at the end, x. Work is in float64.
-    Every factor with more rows than columns is first reduced by a QR factorization.
+    A factor with more rows than columns is first reduced by a QR factorization, and again when few of its atoms are left: from then on
+    steps cost what few atoms cost.
 
     With C the covariance of y, cost = log det C + trace(C^-1 y y^H), and d cost / d g_i[k] = d - n with two sums n, d >= 0 over
     atoms, "mm" multiplies g_i[k] by sqrt(n / d): log det C is concave in g_i and the other term is bounded by a sum of 1/g
@@ -134,102 +143,181 @@ def kronecker_sbl(
     >>> bool(np.linalg.norm(result.x - X) < 0.02 * np.linalg.norm(X))
     True
     """
-    method = _checks.choice(NAME, "method", method, ("auto", *PHASES))
-    options = _options(DEFAULT if method == "auto" else method, noise_var, prune, tol, max_iter)
-    n_init = None if n_init is None else _checks.integer(NAME, "n_init", n_init, 1)
-    seed = _random.seed_of(NAME, rng)
-    entry = enter(NAME, y, factors)
-    problem = entry.problem
+    return _solved(NAME, y, factors, False, method, noise_var, n_init, prune, tol, max_iter, coupling, coupled_modes, init, rng)[0]
+
+
+def kronecker_sbl_batch(
+    Y: Array | Sequence[Array],
+    factors: Sequence[Any],
+    *,
+    method: str = "auto",
+    noise_var: float | None = None,
+    n_init: int | None = None,
+    prune: float = 1e-2,
+    tol: float = 1e-4,
+    max_iter: int = 500,
+    coupling: float = 0.5,
+    coupled_modes: Sequence[int] | None = None,
+    init: Sequence[KroneckerSBLResult] | None = None,
+    rng: RNG = None,
+) -> list[KroneckerSBLResult]:
+    """Solve many independent problems with the same factors, such as the carriers of a band: each as `kronecker_sbl` would.
+
+    Every problem has its own hyper-parameters, noise, starts and end. They climb side by side, which saves most of the time of small ones.
+
+    Parameters
+    ----------
+    Y : array (B, ...), or sequence of B arrays
+        Measurements; behind the axis of problems as for `kronecker_sbl`, the axis of snapshots last.
+    factors : sequence of arrays (M_i, N_i), or linear operators with `@`
+        Factors of the dictionary.
+    method, noise_var, n_init, prune, tol, max_iter, coupling, coupled_modes
+        As for `kronecker_sbl`, for each problem.
+    init : sequence of B results, optional
+        Go on from there.
+    rng : None, int or numpy.random.Generator
+        For random starts, the same for each problem.
+
+    Returns
+    -------
+    list of KroneckerSBLResult
+        One for each problem: that of `kronecker_sbl` with the same seed, to rounding.
+
+    Raises
+    ------
+    TypeError
+        Y or a factor is no array of numbers, or factors or init is no sequence.
+    ValueError
+        Shapes do not fit, an entry is not finite, or an option is out of range.
+
+    Warns
+    -----
+    ConvergenceWarning
+        max_iter steps were not enough for some problem.
+
+    See Also
+    --------
+    kronecker_sbl : One problem; what the options mean.
+
+    Notes
+    -----
+    Cost and memory are those of `kronecker_sbl` for each problem; groups of problems with up to 2^17 measurements climb together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lowrank_la.sbl import kronecker_sbl_batch
+    >>> rng = np.random.default_rng(0)
+    >>> A, B = rng.standard_normal((8, 15)), rng.standard_normal((12, 15))
+    >>> Y = A[:, [2]] * B[:, 4] * np.array([1.0, -3.0])[:, None, None] + 0.01 * rng.standard_normal((2, 8, 12))
+    >>> [result.support[0].tolist() for result in kronecker_sbl_batch(Y, [A, B])]
+    [[2], [2]]
+    """
+    name = "kronecker_sbl_batch"
+    return _solved(
+        name, _joined(name, Y), factors, True, method, noise_var, n_init, prune, tol, max_iter, coupling, coupled_modes, init, rng
+    )
+
+
+def _joined(name: str, Y: Any) -> Array:
+    """Stack a sequence of arrays.
+
+    Raises
+    ------
+    TypeError
+        Y is neither an array nor a sequence of arrays.
+    ValueError
+        There is no problem, or shapes differ.
+    """
+    if _arrays.is_array(Y):
+        return _checks.not_empty(name, "Y", Y)
+    if not isinstance(Y, Sequence) or not all(map(_arrays.is_array, Y)):
+        raise TypeError(f"{name}: Y must be an array or a sequence of arrays; got {type(Y).__name__}")
+    shapes = {tuple(y.shape) for y in Y}
+    if len(shapes) != 1:
+        raise ValueError(f"{name}: Y must be arrays of one shape; got {', '.join(map(str, sorted(shapes))) or 'none'}")
+    return _arrays.namespace(*Y).stack(list(Y))
+
+
+def _solved(
+    name: str,
+    y: Array,
+    factors: Sequence[Any],
+    batch: bool,
+    method: str,
+    noise_var: float | None,
+    n_init: int | None,
+    prune: float,
+    tol: float,
+    max_iter: int,
+    coupling: float,
+    coupled_modes: Sequence[int] | None,
+    init: Any,
+    rng: RNG,
+) -> list[KroneckerSBLResult]:
+    """Check everything, and solve the problems of a batch, or the only one."""
+    method = _checks.choice(name, "method", method, ("auto", *PHASES))
+    options = _options(name, DEFAULT if method == "auto" else method, noise_var, prune, tol, max_iter)
+    noise = None if noise_var is None else _checks.real(name, "noise_var", noise_var, 0)
+    n_init = None if n_init is None else _checks.integer(name, "n_init", n_init, 1)
+    seed = _random.seed_of(name, rng)
+    entry = enter(name, y, factors, batch=batch)
     if options.method == "pattern":
-        problem = _pattern.coupled(NAME, problem, coupling, coupled_modes)
-    noise = None if noise_var is None else _checks.real(NAME, "noise_var", noise_var, 0)
-    if problem.energy == 0:
-        return _nothing(entry, problem, options.method, noise or 0.0)
-    with _threads.serial_blas() if math.prod(problem.Y.shape) < SMALL else nullcontext():
-        climbs = _climbs(problem, options, noise, n_init, seed)
-        return _answer(entry, best(climbs), options, tuple(c.cost for c in climbs))
+        entry = replace(entry, problem=_pattern.coupled(name, entry.problem, coupling, coupled_modes))
+    problem = stacked(entry)
+    places = [] if init is None else _places(name, init if batch else [init], problem, options, n_init)
+    there = np.flatnonzero(_arrays.to_numpy(problem.energy))
+    results = [nothing(entry, options.method, noise or 0.0)] * problem.count
+    if there.size:
+        problem = problem.take(there)
+        with _threads.serial_blas() if math.prod(problem.Y.shape[1:]) < SMALL else nullcontext():
+            if init is None:
+                ways = solve(problem, options, noise, n_init, seed)
+            else:
+                ways = resume(problem, [places[k] for k in there], options, noise)
+            found = answers(entry, problem, ways, options)
+        for k, result in zip(there, found, strict=True):
+            results[k] = result
+    _warn(name, results, options, batch)
+    return results
 
 
-def _options(method: str, noise_var: float | None, prune: float, tol: float, max_iter: int) -> Options:
-    tol = _checks.real(NAME, "tol", tol, 0, open=True)
-    prune = _checks.real(NAME, "prune", prune, 0, 0.5)
-    return Options(method, noise_var is None, prune, tol, _checks.integer(NAME, "max_iter", max_iter, 1))
+def _places(name: str, init: Any, problem: Stack, options: Options, n_init: int | None) -> list[Place]:
+    """Check what earlier results know; after another method the last phase begins.
+
+    Raises
+    ------
+    TypeError
+        They are no results, or not as many as problems.
+    ValueError
+        They belong to other factors or to data that were zero, or several starts are asked for.
+    """
+    if n_init not in (None, 1):
+        raise ValueError(f"{name}: n_init must be None or 1 beside init; got {n_init}")
+    if not isinstance(init, Sequence) or len(init) != problem.count or not all(isinstance(x, KroneckerSBLResult) for x in init):
+        raise TypeError(f"{name}: init must be an earlier result for each problem; got {type(init).__name__}")
+    columns, places = tuple(a.shape[1] for a in problem.alive), []
+    for result in init:
+        shape = tuple(g.shape[0] for g in result.gammas)
+        if shape != columns:
+            raise ValueError(f"{name}: init must be a result for factors with {columns} columns; got {shape}")
+        if result._place is None:
+            raise ValueError(f"{name}: init must not be a result for data that are zero")
+        last = len(PHASES[options.method]) - 1
+        places.append(result._place if result.method == options.method else replace(result._place, phase=last))
+    return places
 
 
-def _climbs(problem: Problem, options: Options, noise: float | None, n_init: int | None, seed: int) -> list[Climb]:
-    """Climb from as many starts as asked for; unasked, from two without a noise variance, else from more while the residual is no noise."""
-    first = 0.1 * problem.energy / (problem.size * problem.snapshots) if noise is None else max(noise, problem.floor)
-    climbs: list[Climb] = []
-    for evidence in islice(starts(problem, first, seed), n_init or (STARTS if noise is not None else 2)):
-        climbs.append(climb(evidence, options))
-        if n_init is None and noise is not None and not _suspicious(best(climbs).evidence):
-            break
-    return climbs
+def _options(name: str, method: str, noise_var: float | None, prune: float, tol: float, max_iter: int) -> Options:
+    tol = _checks.real(name, "tol", tol, 0, open=True)
+    prune = _checks.real(name, "prune", prune, 0, 0.5)
+    return Options(method, noise_var is None, prune, tol, _checks.integer(name, "max_iter", max_iter, 1))
 
 
-def _suspicious(evidence: Evidence) -> bool:
-    return _certificate.chi_square(evidence) > _certificate.chi_square_limit(evidence)
-
-
-def _answer(entry: Entry, climb: Climb, options: Options, costs: tuple[float, ...]) -> KroneckerSBLResult:
-    """Put everything into the caller's units, and warn where the answer is not what was asked."""
-    evidence, door = climb.evidence, entry.door
-    problem, verdict = evidence.problem, _certificate.judge(evidence)
-    mean, variance = evidence.posterior()
-    norms = outer(problem.norms)
-    converged = climb.change <= options.tol
-    if not converged:
-        text = f"{NAME}: step {climb.n_iter}, the last, moved the hyper-parameters by {climb.change:.2g}, more than tol = {options.tol:.2g}"
-        warnings.warn(text, ConvergenceWarning, stacklevel=3)
-    return KroneckerSBLResult(
-        x=entry.leave(mean / norms[..., None]),
-        support=tuple(door.leave_wide(_support(v)) for v in variances(problem, evidence.g)),
-        gammas=tuple(door.leave(g / n**2) for g, n in zip(evidence.g, problem.norms, strict=True)),
-        variance=entry.leave_one(variance / norms**2),
-        noise_var=evidence.noise,
-        cost_trace=np.asarray(climb.trace),
-        monotone_from=climb.monotone_from,
-        cuts=climb.cuts,
-        chi2=verdict.chi2,
-        dof=verdict.dof,
-        balance=verdict.balance,
-        rank_one_error=verdict.rank_one_error,
-        margin=min(map(_certificate.margin, evidence.g)),
-        method=options.method,
-        start_costs=costs,
-        converged=converged,
-        n_iter=climb.n_iter,
-        certificate=verdict.certificate,
-    )
-
-
-def _support(g: Array) -> Array:
-    return _arrays.namespace(g).nonzero(g > 0)[0]
-
-
-def _nothing(entry: Entry, problem: Problem, method: str, noise: float) -> KroneckerSBLResult:
-    """Answer for data that are zero: everything is."""
-    xp, door = _arrays.namespace(problem.Y), entry.door
-    zeros = [xp.zeros_like(n) for n in problem.norms]
-    X = outer(zeros)
-    x = xp.broadcast_to(X[..., None], (*X.shape, problem.snapshots))
-    return KroneckerSBLResult(
-        x=entry.leave(xp.astype(x, problem.Y.dtype)),
-        support=tuple(door.leave(_support(g)) for g in zeros),
-        gammas=tuple(door.leave(g) for g in zeros),
-        variance=entry.leave_one(X),
-        noise_var=noise,
-        cost_trace=np.zeros(1),
-        monotone_from=0,
-        cuts=(),
-        chi2=math.nan if noise == 0 else 0.0,
-        dof=0.0,
-        balance=0.0,
-        rank_one_error=0.0,
-        margin=0.0,
-        method=method,
-        start_costs=(0.0,),
-        converged=True,
-        n_iter=0,
-        certificate=Certificate(_certificate.CLAIM, 0.0, 1.0, "residual"),
-    )
+def _warn(name: str, results: Sequence[KroneckerSBLResult], options: Options, batch: bool) -> None:
+    """Say that more steps are needed."""
+    open_ = [k for k, result in enumerate(results) if not result.converged]
+    if open_:
+        where = f"problem {open_[0]}, the first of {len(open_)} of {len(results)}, " if batch else ""
+        text = f"{where}step {results[open_[0]].n_iter}, the last, moved the hyper-parameters by more than tol = {options.tol:.2g}"
+        warnings.warn(f"{name}: {text}", ConvergenceWarning, stacklevel=4)

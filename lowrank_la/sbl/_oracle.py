@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from lowrank_la import _arrays, _checks
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, Result
 from lowrank_la.factor import _dense
 from lowrank_la.sbl import _problem
+from lowrank_la.sbl._columns import columns, indices, scattered
 from lowrank_la.sbl._evidence import outer
 from lowrank_la.sbl._problem import Entry
 from lowrank_la.tensors import _modes
 
 CLAIM = "||y - fit|| <= bound"
+RANK = 1e-12  # singular values below this share of the largest count as zero
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,7 +38,7 @@ class SparseResult(Result):
     n_iter : int
         Number of atoms chosen, or of index tuples.
     converged : bool
-        The residual is at most `tol` ||y||, or as many atoms as asked for are in use.
+        The residual is at most `tol` ||y||, or as many atoms as asked for, or as pay, are in use.
     certificate : Certificate
         The residual, with its rounding errors.
     """
@@ -67,7 +71,7 @@ def oracle_lstsq(y: Array, factors: Sequence[Any], support: Sequence[Any]) -> Sp
     Raises
     ------
     TypeError
-        y or a factor is no dense array of numbers.
+        y or a factor is no dense array of numbers, or an index is no integer.
     ValueError
         Shapes do not fit, an entry is not finite, or an index is out of range.
 
@@ -90,37 +94,68 @@ def oracle_lstsq(y: Array, factors: Sequence[Any], support: Sequence[Any]) -> Sp
         raise ValueError(
             f"oracle_lstsq: support must have one sequence of indices for each of {len(problem.A)} factors; got {len(support)}"
         )
-    chosen = [
-        sorted({_checks.integer("oracle_lstsq", f"support[{i}]", int(k), 0, a.shape[1] - 1) for k in _arrays.to_numpy(s)})
-        for i, (s, a) in enumerate(zip(support, problem.A, strict=True))
-    ]
-    return fitted(entry, chosen, math.prod(map(len, chosen)), 0.0, 0)
+    chosen = [_indices(f"support[{i}]", s, a.shape[1]) for i, (s, a) in enumerate(zip(support, problem.A, strict=True))]
+    return fitted(entry, chosen, math.prod(map(len, chosen)), lambda _: True)
 
 
-def columns(a: Array, chosen: list[int]) -> Array:
-    """Return some columns of a matrix."""
-    xp = _arrays.namespace(a)
-    return xp.take(a, xp.asarray(chosen, dtype=xp.int64, device=a.device), axis=1)
+def _indices(name: str, support: Any, n: int) -> list[int]:
+    """Return indices in ascending order, each once.
+
+    Raises
+    ------
+    TypeError
+        There is no sequence, or an entry of it is no integer.
+    ValueError
+        An index is out of range.
+    """
+    listed = np.asarray(_arrays.to_numpy(support) if _arrays.is_array(support) else support)
+    if listed.ndim != 1:
+        raise TypeError(f"oracle_lstsq: {name} must be a sequence of indices; got {type(support).__name__}")
+    return sorted({_checks.integer("oracle_lstsq", f"{name}[{j}]", k, 0, n - 1) for j, k in enumerate(listed.tolist())})
 
 
-def fitted(entry: Entry, chosen: list[list[int]], steps: int, tol: float, wanted: int | None) -> SparseResult:
-    """Fit on the product of the supports, scatter, and measure the residual."""
-    problem, door = entry.problem, entry.door
-    xp, X = _arrays.namespace(problem.Y), problem.Y
+def fitted(entry: Entry, chosen: list[list[int]], steps: int, done: Callable[[float], bool]) -> SparseResult:
+    """Fit on the product of the supports; `done` judges the norm of the residual."""
+    problem = entry.problem
+    fit = least_squares(problem.Y, [columns(a, s) for a, s in zip(problem.A, chosen, strict=True)], problem.spare)
+    X = fit.X
     for i, (a, s) in enumerate(zip(problem.A, chosen, strict=True)):
-        E = columns(xp.eye(a.shape[1], dtype=a.dtype, device=a.device), s)
-        solver = E @ xp.linalg.pinv(columns(a, s), rtol=1e-12) if s else xp.zeros_like(_dense.adjoint(a))
-        X = _modes.multiply(X, solver, i)
-    R = problem.Y - _modes.multiply_all(X, problem.A)
-    norm = math.sqrt(_problem.square(R) + problem.spare)
-    terms = 4 * sum(sum(a.shape) for a in problem.A)
-    scale = math.sqrt(problem.energy) + math.sqrt(_problem.square(X)) * math.prod(float(xp.linalg.matrix_norm(a)) for a in problem.A)
-    done = norm <= tol * math.sqrt(problem.energy) or (wanted is not None and (wanted == 0 or steps == wanted))
+        X = _modes.multiply(X, scattered(_dense.eye(_arrays.namespace(a), len(s), a), s, a.shape[1]), i)
     return SparseResult(
         x=entry.leave(X / outer(problem.norms)[..., None]),
-        support=tuple(door.leave_wide(xp.asarray(sorted(s), dtype=xp.int64, device=problem.Y.device)) for s in chosen),
-        residual_norm=norm,
+        support=tuple(entry.door.leave_wide(indices(s, problem.Y)) for s in chosen),
+        residual_norm=fit.norm,
         n_iter=steps,
-        converged=done,
-        certificate=Certificate(CLAIM, norm + _dense.gamma(terms, problem.Y) * scale, 1.0, "residual"),
+        converged=done(fit.norm),
+        certificate=Certificate(CLAIM, fit.bound, 1.0, "residual"),
     )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A solution of least squares with the chosen columns, the norm of its residual, and a bound on it."""
+
+    X: Array
+    norm: float
+    bound: float
+
+
+def least_squares(Y: Array, B: list[Array], spare: float) -> Fit:
+    """Fit Y with the chosen columns of each mode; `spare` is the energy of the data outside of Y."""
+    return measured(Y, _modes.multiply_all(Y, [_pseudo_inverse(b) for b in B]), B, spare)
+
+
+def measured(Y: Array, X: Array, B: list[Array], spare: float) -> Fit:
+    """Measure the residual of X, rounding errors included."""
+    norm = math.sqrt(_problem.square(Y - _modes.multiply_all(X, B)) + spare)
+    sizes = math.prod(float(_dense.norms(b)) for b in B)
+    scale = math.sqrt(_problem.square(Y) + spare) + math.sqrt(_problem.square(X)) * sizes
+    return Fit(X, norm, norm + _dense.gamma(4 * sum(sum(b.shape) for b in B), Y) * scale)
+
+
+def _pseudo_inverse(B: Array) -> Array:
+    xp = _arrays.namespace(B)
+    if B.shape[0] <= 2 * B.shape[1]:
+        return xp.linalg.pinv(B, rtol=RANK)
+    Q, R = xp.linalg.qr(B, mode="reduced")
+    return xp.linalg.pinv(R, rtol=RANK) @ _dense.adjoint(Q)

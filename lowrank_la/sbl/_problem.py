@@ -12,6 +12,8 @@ from lowrank_la._arrays import Array, Door
 from lowrank_la.factor import _dense
 from lowrank_la.tensors import _modes
 
+DENSE = 1 << 27  # entries of an operator: 1 or 2 GiB
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -72,6 +74,8 @@ class Entry:
     door: Door
     flat: bool
     tail: tuple[int, ...]
+    energy: Array  # squared norm of the measurements of each problem of a batch, (B,)
+    spare: Array  # the part of it that no X can reach
 
     def leave(self, X: Array) -> Array:
         """Hand out a tensor (N_1, ..., N_I, L)."""
@@ -93,8 +97,10 @@ def square(x: Array) -> float:
     return float(xp.linalg.vector_norm(xp.reshape(x, (-1,)))) ** 2
 
 
-def enter(function: str, y: Array, factors: Sequence[Any]) -> Entry:
-    """Check and prepare the data.
+def enter(function: str, y: Array, factors: Sequence[Any], *, batch: bool = False, name: str = "") -> Entry:
+    """Check and prepare the data; those of a batch, along the first axis of y, become snapshots of one problem.
+
+    `name` is that of a single factor in messages.
 
     Raises
     ------
@@ -105,36 +111,51 @@ def enter(function: str, y: Array, factors: Sequence[Any]) -> Entry:
     """
     if _arrays.is_array(factors) or not isinstance(factors, Sequence) or not factors:
         raise TypeError(f"{function}: factors must be a sequence of at least one matrix; got {_kind(factors)}")
-    dense = [A @ _identity(A) if _arrays.is_operator(A) else A for A in factors]
-    names = [f"factors[{i}]" for i in range(len(dense))]
+    dense = [_entries(function, i, A) if _arrays.is_operator(A) else A for i, A in enumerate(factors)]
+    names = [name] if name else [f"factors[{i}]" for i in range(len(dense))]
     door, (y, *A) = _dense.enter(function, y=y, **dict(zip(names, dense, strict=True)))
-    for name, a in zip(names, A, strict=True):
-        _checks.ndim(function, name, a, 2)
-    rows = tuple(a.shape[0] for a in A)
-    flat, tail = _form(function, y, rows)
-    Y = _arrays.namespace(y).reshape(y, (*rows, math.prod(tail)))
-    return Entry(_reduced(_dense.wide(Y), [_dense.wide(a) for a in A]), door, flat, tail)
+    for label, a in zip(names, A, strict=True):
+        _checks.ndim(function, label, a, 2)
+    rows, xp = tuple(a.shape[0] for a in A), _arrays.namespace(y)
+    if not batch:
+        y = y[None, ...]
+    flat, tail = _form(function, tuple(y.shape[1:]), rows, batch)
+    Y = _arrays.wide(xp.reshape(y, (y.shape[0], *rows, math.prod(tail))))
+    Y = xp.reshape(xp.moveaxis(Y, 0, -2), (*rows, -1))
+    energy, (problem, spare) = _energies(Y), _reduced(Y, [_arrays.wide(a) for a in A])
+    energy, spare = (xp.sum(xp.reshape(x, (y.shape[0], -1)), axis=1) for x in (energy, spare))
+    return Entry(problem, door, flat, tail, energy, spare)
 
 
 def _kind(x: Any) -> str:
     return f"{type(x).__name__} of {len(x)}" if isinstance(x, Sequence) else type(x).__name__
 
 
-def _identity(operator: Any) -> Array:
+def _entries(function: str, i: int, operator: Any) -> Array:
+    """Make a factor dense: every step takes the singular value decomposition of its columns in use, which fast products do not speed up.
+
+    Raises
+    ------
+    ValueError
+        It has too many entries.
+    """
     import numpy as np
 
-    return np.eye(operator.shape[1])
+    rows, columns = operator.shape
+    if rows * columns > DENSE:
+        raise ValueError(f"{function}: factors[{i}] must have at most {DENSE} entries, since it is made dense; got shape {operator.shape}")
+    return operator @ np.eye(columns)
 
 
-def _form(function: str, y: Array, rows: tuple[int, ...]) -> tuple[bool, tuple[int, ...]]:
-    """Say whether y is flat, and the axis of snapshots that it has.
+def _form(function: str, shape: tuple[int, ...], rows: tuple[int, ...], batch: bool) -> tuple[bool, tuple[int, ...]]:
+    """Say whether measurements are flat, and the axis of snapshots that they have.
 
     Raises
     ------
     ValueError
         The shape does not fit the factors.
     """
-    shape, size, count = tuple(y.shape), math.prod(rows), len(rows)
+    size, count = math.prod(rows), len(rows)
     if shape[:1] == (size,) and len(shape) <= 2:
         return True, shape[1:]
     if shape[:count] == rows and len(shape) <= count + 1:
@@ -142,14 +163,16 @@ def _form(function: str, y: Array, rows: tuple[int, ...]) -> tuple[bool, tuple[i
     hint = ""
     if sorted(shape[:count]) == sorted(rows):
         hint = "; its axes are those of the factors in another order: permute the factors, or the axes of y"
-    wanted = f"({size},), ({size}, L), {rows} or {(*rows, 'L')}".replace("'", "")
-    raise ValueError(f"{function}: y must have shape {wanted} for factors with {rows} rows; got {shape}{hint}")
+    wanted = f"({size},) or ({size}, L)" if count == 1 else f"({size},), ({size}, L), {rows} or {(*rows, 'L')}".replace("'", "")
+    where = " behind the axis of problems" if batch else ""
+    raise ValueError(f"{function}: y must have shape {wanted}{where} for factors with {rows} rows; got {shape}{hint}")
 
 
-def _reduced(Y: Array, A: list[Array]) -> Problem:
+def _reduced(Y: Array, A: list[Array]) -> tuple[Problem, Array]:
+    """Scale the columns of the factors and reduce tall ones; return also what is lost of the energy of each snapshot."""
     xp = _arrays.namespace(Y)
-    size, energy = math.prod(Y.shape[:-1]), square(Y)
-    norms, alive = [], []
+    size, norms, alive = math.prod(Y.shape[:-1]), [], []
+    spare = xp.zeros_like(_energies(Y))
     for i, a in enumerate(A):
         length = xp.linalg.vector_norm(a, axis=0)
         alive.append(length > 0)
@@ -157,6 +180,13 @@ def _reduced(Y: Array, A: list[Array]) -> Problem:
         A[i] = a / norms[i]
         if a.shape[0] > a.shape[1]:
             Q, A[i] = xp.linalg.qr(A[i], mode="reduced")
-            Y = _modes.multiply(Y, _dense.adjoint(Q), i)
-    spare = max(energy - square(Y), 0.0) if math.prod(Y.shape[:-1]) < size else 0.0
-    return Problem(Y, tuple(A), tuple(norms), tuple(alive), (None,) * len(A), size, spare)
+            inside = _modes.multiply(Y, _dense.adjoint(Q), i)
+            spare = spare + _energies(Y - _modes.multiply(inside, Q, i))
+            Y = inside
+    return Problem(Y, tuple(A), tuple(norms), tuple(alive), (None,) * len(A), size, float(xp.sum(spare))), spare
+
+
+def _energies(Y: Array) -> Array:
+    """Return the energy of each snapshot."""
+    xp = _arrays.namespace(Y)
+    return xp.linalg.vector_norm(xp.reshape(Y, (-1, Y.shape[-1])), axis=0) ** 2

@@ -8,6 +8,7 @@ import numpy as np
 
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, Result
+from lowrank_la.sbl._loop import Place
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,6 +41,9 @@ class KroneckerSBLResult(Result):
         Relative distance of the posterior second moments from the Kronecker product of the prior: of order 1 for entries of random size.
     margin : float
         Least hyper-parameter in use over the largest of its mode, the least of all modes: a support that `prune` decides has a small one.
+    missed : float
+        By how much the cost would fall with one pruned atom alone, for its best hyper-parameter: the largest of all such falls, 0 if none
+        would lower it. Noise offers up to about 2 log(sum N_i); 4 log(sum N_i) brings an atom back. An estimate for coupled modes.
     method : str
         The method used.
     start_costs : tuple of float
@@ -65,8 +69,10 @@ class KroneckerSBLResult(Result):
     balance: float
     rank_one_error: float
     margin: float
+    missed: float
     method: str
     start_costs: tuple[float, ...]
     converged: bool
     n_iter: int
     certificate: Certificate
+    _place: Place | None = field(repr=False)

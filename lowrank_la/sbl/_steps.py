@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
-from lowrank_la.sbl._evidence import Evidence, outer
-from lowrank_la.tensors import _modes
+from lowrank_la.sbl._evidence import Evidence
+from lowrank_la.sbl._stack import products, total
 
 BALANCED = 1e-6  # slice means of an M-step are that near to 1
 SWEEPS, POWERS = 50, 20
@@ -23,25 +25,25 @@ def mm(evidence: Evidence) -> Evidence:
     their inverses. The ratio itself goes twice as far, and is kept where the cost falls.
     """
     bold = _sweep(evidence, 1.0)
-    return even(bold if bold.cost() <= evidence.cost() else _sweep(evidence, 0.5))
+    bad = np.flatnonzero(~_arrays.to_numpy(bold.cost <= evidence.cost))
+    return bold.replaced(bad, _sweep(evidence.take(bad), 0.5)) if bad.size else bold
 
 
 def _sweep(evidence: Evidence, power: float) -> Evidence:
+    xp = evidence.problem.xp
     for i, g in enumerate(evidence.g):
         nums, dens = evidence.slices(i)
-        xp = _arrays.namespace(g)
         ratio = xp.where(dens > 0, nums, xp.zeros_like(g)) / xp.where(dens > 0, dens, xp.ones_like(g))
         evidence = evidence.with_mode(i, g * ratio**power)
-    return evidence
+    return even(evidence)
 
 
 def noise(evidence: Evidence) -> Evidence:
     """Multiply the variance of the noise by the square root of such a ratio; the cost never rises."""
-    D, problem = evidence.precision(), evidence.problem
-    xp = _arrays.namespace(D)
-    num = float(xp.sum((D * xp.abs(evidence.Y)) ** 2)) + problem.spare / evidence.noise**2
-    den = problem.snapshots * (float(xp.sum(D)) + problem.unseen / evidence.noise)
-    return evidence.with_noise(max(evidence.noise * math.sqrt(num / den), problem.floor))
+    D, problem, xp = evidence.precision, evidence.problem, evidence.problem.xp
+    num = total(D * D * evidence.energies) + problem.spare / evidence.noise**2
+    den = problem.snapshots * (total(D) + problem.unseen / evidence.noise)
+    return evidence.with_noise(xp.maximum(evidence.noise * xp.sqrt(num / den), problem.floor))
 
 
 def alternating(evidence: Evidence) -> Evidence:
@@ -62,7 +64,7 @@ def rank_one(evidence: Evidence) -> Evidence:
 def moments(evidence: Evidence) -> Array:
     """Return the posterior second moments |x|^2, averaged over snapshots."""
     mean, variance = evidence.posterior()
-    xp = _arrays.namespace(variance)
+    xp = evidence.problem.xp
     return variance + xp.mean(xp.abs(mean) ** 2, axis=-1)
 
 
@@ -71,31 +73,43 @@ def balance(moment: Array, g: Sequence[Array], sweeps: int) -> list[Array]:
 
     The problem is convex in log g_i; at the minimum, the slices of moment / outer(g_i) have mean one.
     """
-    g = list(g)
+    xp, g = _arrays.namespace(moment), list(g)
+    open_ = g[0][:, 0] == g[0][:, 0]
     for _ in range(sweeps):
-        worst = 0.0
+        worst = xp.zeros_like(g[0][:, 0])
         for i in range(len(g)):
             mean = slice_means(moment, g, i)
-            worst = max(worst, deviation(mean, g[i]))
-            g[i] = g[i] * mean
-        if worst <= BALANCED:
+            worst = xp.maximum(worst, deviation(mean, g[i]))
+            g[i] = xp.where(open_[:, None], g[i] * mean, g[i])
+        open_ = open_ & (worst > BALANCED)
+        if not bool(xp.any(open_)):
             break
     return g
 
 
 def slice_means(moment: Array, g: Sequence[Array], mode: int) -> Array:
-    """Return the means of moment / outer(g_i) over the active entries of each slice of a mode."""
+    """Return the means (B, n_i) of moment / outer(g_i) over the active entries of each slice of a mode."""
     xp = _arrays.namespace(moment)
-    rows = [_inverse(x)[None, :] for x in g]
-    counts = [int(xp.sum(xp.astype(x > 0, xp.int64))) for j, x in enumerate(g) if j != mode]
-    total = _modes.multiply_all(moment, [None if j == mode else row for j, row in enumerate(rows)])
-    return xp.reshape(total, (-1,)) * rows[mode][0, :] / max(1, math.prod(counts))
+    inverse = [_inverse(x) for x in g]
+    T, count = moment, xp.ones_like(g[0][:, 0])
+    for i in reversed(range(len(g))):  # the last axis first
+        if i != mode:
+            T = _contract(T, inverse[i], i)
+            count = count * xp.sum(xp.astype(g[i] > 0, count.dtype), axis=1)
+    return xp.reshape(T, g[mode].shape) * inverse[mode] / xp.clip(count, min=1)[:, None]
 
 
-def deviation(mean: Array, g: Array) -> float:
-    """Return the largest distance of the means of active slices from 1."""
+def _contract(T: Array, v: Array, mode: int) -> Array:
+    """Sum over a mode with weights; its axis stays, of length one."""
+    xp, shape = _arrays.namespace(T), T.shape
+    blocks = xp.reshape(T, (shape[0], math.prod(shape[1 : mode + 1]), shape[mode + 1], math.prod(shape[mode + 2 :])))
+    return xp.reshape(v[:, None, None, :] @ blocks, (*shape[: mode + 1], 1, *shape[mode + 2 :]))
+
+
+def deviation(mean: Array, g: Array) -> Array:
+    """Return the largest distance of the means of active slices from 1, (B,)."""
     xp = _arrays.namespace(mean)
-    return float(xp.max(xp.where(g > 0, xp.abs(mean - 1), xp.zeros_like(g))))
+    return xp.max(xp.where(g > 0, xp.abs(mean - 1), xp.zeros_like(g)), axis=1)
 
 
 def _inverse(g: Array) -> Array:
@@ -106,43 +120,39 @@ def _inverse(g: Array) -> Array:
 def leading(moment: Array) -> list[Array]:
     """Return non-negative vectors whose outer product approximates a non-negative tensor: leading pairs of successive unfoldings."""
     xp, vectors = _arrays.namespace(moment), []
-    while moment.ndim > 1:
-        T = xp.reshape(moment, (moment.shape[0], -1))
-        v = xp.sum(T, axis=0)
-        u = T @ v
+    while moment.ndim > 2:
+        T = xp.reshape(moment, (*moment.shape[:2], -1))
+        v = xp.sum(T, axis=1, keepdims=True)
+        u = T @ xp.matrix_transpose(v)
         for _ in range(POWERS):  # the leading vectors of a non-negative matrix are non-negative
-            u = u / max(float(xp.linalg.vector_norm(u)), 1e-300)
-            v = u @ T
-            u = T @ v
-        vectors.append(u / max(float(xp.linalg.vector_norm(u)), 1e-300))
-        moment = xp.reshape(v, tuple(moment.shape[1:]))
+            v = xp.matrix_transpose(_unit(u)) @ T
+            u = T @ xp.matrix_transpose(v)
+        vectors.append(_unit(u)[..., 0])
+        moment = xp.reshape(v, (moment.shape[0], *moment.shape[2:]))
     return [*vectors, moment]
 
 
-def rank_one_error(moment: Array, g: Sequence[Array]) -> float:
-    """Return the relative distance of the second moments from the outer product of the variances."""
+def _unit(u: Array) -> Array:
+    xp = _arrays.namespace(u)
+    return u / xp.clip(xp.linalg.vector_norm(u, axis=1, keepdims=True), min=1e-300)
+
+
+def rank_one_error(moment: Array, g: Sequence[Array]) -> Array:
+    """Return the relative distance of the second moments from the outer product of the variances, (B,)."""
     xp = _arrays.namespace(moment)
-    size = float(xp.linalg.vector_norm(xp.reshape(moment, (-1,))))
-    gap = float(xp.linalg.vector_norm(xp.reshape(moment - outer(g), (-1,))))
-    return gap / size if size > 0 else 0.0
+    size, gap = (xp.sqrt(total(x * x)) for x in (moment, moment - products(g)))
+    return xp.where(size > 0, gap / xp.where(size > 0, size, xp.ones_like(size)), xp.zeros_like(size))
 
 
 def even(evidence: Evidence) -> Evidence:
     """Move the scales of all modes but the last into the last; nothing else changes."""
-    scales = [float(_arrays.namespace(g).max(g)) for g in evidence.g[:-1]]
-    if not all(scale > 0 for scale in scales):
-        return evidence
-    last, product = len(scales), math.prod(scales)
-    g = [x / scale for x, scale in zip(evidence.g[:-1], scales, strict=True)]
-    s2 = [x / scale for x, scale in zip(evidence.s2[:-1], scales, strict=True)]
-    return Evidence(
-        evidence.problem,
-        (*g, evidence.g[last] * product),
-        evidence.noise,
-        evidence.U,
-        (*s2, evidence.s2[last] * product),
-        evidence.Y,
-    )
+    xp, last = evidence.problem.xp, len(evidence.g) - 1
+    tops = [xp.max(g, axis=1, keepdims=True) for g in evidence.g[:-1]]
+    scales = [xp.where(top > 0, top, xp.ones_like(top)) for top in tops]
+    scales.append(1 / math.prod(scales) if scales else xp.ones_like(evidence.g[last][:, :1]))
+    g = tuple(x / scale for x, scale in zip(evidence.g, scales, strict=True))
+    s2 = tuple(x / scale for x, scale in zip(evidence.s2, scales, strict=True))
+    return Evidence(evidence.problem, g, evidence.noise, evidence.U, s2, evidence.Y)
 
 
 def _moved(evidence: Evidence, g: Sequence[Array]) -> Evidence:

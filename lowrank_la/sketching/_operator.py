@@ -85,7 +85,7 @@ class Sketch(ABC):
         """
         where = f"{type(self).__name__}.apply"
         _checks.integer(where, "row_offset", row_offset)
-        if _arrays.is_row_blocks(A) and not isinstance(A, str | bytes):
+        if _arrays.is_row_blocks(A):
             return self._apply_blocks(where, A, row_offset, scale)
         return self._apply_matrix(where, A, row_offset, scale)
 
@@ -217,7 +217,7 @@ class Sketch(ABC):
     def _apply_blocks(self, where: str, A: Any, row_offset: int, scale: Array | None) -> Array:
         return self._sum(
             self._apply_matrix(where, block, row_offset + offset, None if scale is None else scale[offset : offset + block.shape[0]])
-            for offset, block in _arrays.row_blocks(A)
+            for offset, block in _checks.row_blocks(where, "A", A)
         )
 
     def _apply_operator(self, A: Any, row_offset: int, scale: Array | None) -> Array:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from lowrank_la import _arrays, _checks, _random
-from lowrank_la._arrays import Array
+from lowrank_la._arrays import Array, Door
 from lowrank_la._result import Certificate, Result
+from lowrank_la.factor._dense import refuse_sparse
 from lowrank_la.sliced import _directions
 from lowrank_la.sliced._gradient import by_points, with_gradients
 from lowrank_la.sliced._problem import Problem, enter
@@ -172,6 +173,8 @@ def linear_attention_direction(params: tuple[Array, Array, Array], X: Array, Y: 
     ------
     ValueError
         Shapes do not fit, or the pooled values are zero or not finite.
+    TypeError
+        An argument is complex, sparse or no array of numbers, or they belong to different libraries.
 
     Notes
     -----
@@ -194,12 +197,31 @@ def linear_attention_direction(params: tuple[Array, Array, Array], X: Array, Y: 
     True
     """
     function = "linear_attention_direction"
-    xp, d = _arrays.namespace(X, Y, *params), X.shape[-1]
-    for name, x in (("X", X), ("Y", Y)):
-        _checks.not_empty(function, name, _checks.ndim(function, name, x, 2))
-    _checks.shape(function, "Y", Y, (Y.shape[0], d))
-    for name, weight, width in zip(("W_q", "W_k", "W_v"), params, (params[0].shape[-1], params[0].shape[-1], d), strict=True):
-        _checks.shape(function, name, weight, (d, width))
+    params = _checks.several(function, "params", params)
+    if len(params) != 3:
+        raise ValueError(f"{function}: params must be three arrays; got {len(params)}")
+    door, inside = _attention(function, X, Y, *map(_arrays.detached, params))
+    if not _arrays.wants_gradients(X, Y, params):
+        return door.leave(_direction(function, *inside))
+    return _direction(function, X, Y, *params)
+
+
+def _attention(function: str, X: Array, Y: Array, *params: Array) -> tuple[Door, list[Array]]:
+    """Check what `linear_attention_direction` gets, and take it inside."""
+    named = {"X": _arrays.detached(X), "Y": _arrays.detached(Y), **dict(zip(("W_q", "W_k", "W_v"), params, strict=True))}
+    refuse_sparse(function, **named)
+    door, inside = _arrays.enter(function, **named)
+    for name, x in zip(named, inside, strict=True):
+        _checks.not_empty(function, name, _checks.ndim(function, name, _checks.real_dtype(function, name, x), 2))
+    (X, Y, W_q, *_), d = inside, inside[0].shape[1]
+    shapes = {"Y": (Y.shape[0], d), "W_q": (d, W_q.shape[1]), "W_k": (d, W_q.shape[1]), "W_v": (d, d)}
+    for (name, shape), x in zip(shapes.items(), inside[1:], strict=True):
+        _checks.shape(function, name, x, shape)
+    return door, inside
+
+
+def _direction(function: str, X: Array, Y: Array, *params: Array) -> Array:
+    xp = _arrays.namespace(X, Y, *params)
     pooled = _pooled(xp, X, *params) + _pooled(xp, Y, *params)
     norm = xp.sqrt(xp.sum(pooled * pooled))
     size = float(_arrays.detached(norm))

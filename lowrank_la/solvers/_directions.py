@@ -11,11 +11,12 @@ import numpy as np
 
 from lowrank_la import _arrays, _checks
 from lowrank_la._arrays import Array
-from lowrank_la.solvers import _system
+from lowrank_la.solvers import _hermitian
 from lowrank_la.solvers._block import dots, norms
 from lowrank_la.solvers._gradients import AIM, CORRECTIONS, PER_ROW, Run, accept, answer, known, start
+from lowrank_la.solvers._hermitian import Hermitian
 from lowrank_la.solvers._result import DirectionsResult, error_certificate, residual_certificate
-from lowrank_la.solvers._system import System, U
+from lowrank_la.solvers._system import U, listener
 
 ROUNDING = 16.0  # roundoff units of a curvature, or of the angle to the residual, below which a direction is of no use
 
@@ -30,6 +31,7 @@ def conjugate_directions(
     tol: float = 1e-8,
     max_iter: int | None = None,
     least_eigenvalue: float | None = None,
+    callback: Callable[[int, np.ndarray], Any] | None = None,
 ) -> DirectionsResult:
     """Solve A x = b for a Hermitian positive definite A along directions that a map makes of residuals.
 
@@ -54,6 +56,8 @@ def conjugate_directions(
         Products with A after which to give up; 10 n by default.
     least_eigenvalue : float, least_eigenvalue > 0, optional
         A number that is surely below all eigenvalues of A: makes a bound on the error possible where entries do not.
+    callback : callable, optional
+        Called after each iteration with its number and the norm of the residual (1,), as the recurrence knows it; a true answer stops.
 
     Returns
     -------
@@ -96,7 +100,7 @@ def conjugate_directions(
     (True, True)
     """
     function = "conjugate_directions"
-    system = _system.enter(function, A, b)
+    system = _hermitian.enter(function, A, b)
     if not system.vector:
         raise ValueError(f"{function}: b must be 1-dimensional; got shape {tuple(system.B.shape)}")
     if not callable(direction):
@@ -107,11 +111,14 @@ def conjugate_directions(
     given = None if least_eigenvalue is None else _checks.real(function, "least_eigenvalue", least_eigenvalue, 0.0, open=True)
     run = start(system, x0)
     search = _Search(system, _as_columns(system, direction), keep)
-    _solve(system, search, run, tol, max_iter)
+    with system.threads():
+        _solve(system, search, run, tol, max_iter, listener(function, callback))
+        doubt = system.doubt(run.X)
+    certificate = residual_certificate(system, run.R, doubt.slack)
     floor, how = known(given, system.spectrum)
-    bound = residual_certificate(system, run.X, run.R, exact=True).bound
-    error = None if floor is None else error_certificate(bound, floor, how)
-    return answer(DirectionsResult, system, run, tol, floor, error, conjugacy=search.conjugacy, replaced=search.replaced)
+    error = None if floor is None else error_certificate(certificate.bound, floor, how)
+    more = {"conjugacy": search.conjugacy, "replaced": search.replaced}
+    return answer(DirectionsResult, system, run, tol, doubt.grain, certificate, floor, error, **more)
 
 
 def direction_loss(A: Any, R: Array, D: Array) -> Array:
@@ -155,20 +162,20 @@ def direction_loss(A: Any, R: Array, D: Array) -> Array:
     return xp.where(size > 0, left / xp.where(size > 0, size, xp.ones_like(size)), xp.ones_like(size))
 
 
-def _as_columns(system: System, direction: Callable[[Array], Array]) -> Callable[[Array], Array]:
+def _as_columns(system: Hermitian, direction: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """Let a map of vectors take and return arrays with one column."""
 
     def column(R: Array) -> Array:
-        d = direction(R[:, 0])
+        d = direction(R[:, 0] if system.scale == 1.0 else R[:, 0] * system.scale)
         return d[:, None] if getattr(d, "ndim", 0) == 1 else d
 
-    return system.outside(column, "what direction returns, as a column,")
+    return system.outside(column, "what direction returns, as a column,", system.B.shape[0])
 
 
 class _Search:
     """The last directions d with q = A d and d^H q, and how conjugate they are."""
 
-    def __init__(self, system: System, direction: Callable[[Array], Array], keep: int) -> None:
+    def __init__(self, system: Hermitian, direction: Callable[[Array], Array], keep: int) -> None:
         self.system, self.direction = system, direction
         self.kept: deque[tuple[Array, Array, float]] = deque(maxlen=keep)
         self.first: tuple[Array, Array, float] | None = None
@@ -229,15 +236,15 @@ def inner(A: Array, B: Array) -> Any:
     return complex(number) if np.iscomplexobj(number) else float(number)
 
 
-def _solve(system: System, search: _Search, run: Run, tol: float, max_iter: int) -> None:
+def _solve(system: Hermitian, search: _Search, run: Run, tol: float, max_iter: int, tell: Callable[[int, np.ndarray], Any]) -> None:
     """Step until the residual is small, computed anew; go on from there where it is not."""
-    goal = tol * float(norms(system.B)[0])
+    goal, stopped = tol * float(norms(system.B)[0]), False
     for _ in range(CORRECTIONS):
         before = float(norms(run.R)[0])
-        if before <= goal or run.n_iter >= max_iter:
+        if before <= goal or run.n_iter >= max_iter or stopped:
             return
         X, R = run.X, run.R
-        while float(norms(R)[0]) > AIM * goal and run.n_iter < max_iter:
+        while float(norms(R)[0]) > AIM * goal and run.n_iter < max_iter and not stopped:
             found = search.next(R)
             if found is None:
                 break
@@ -246,5 +253,6 @@ def _solve(system: System, search: _Search, run: Run, tol: float, max_iter: int)
             X, R = X + D * length, R - Q * length
             run.n_iter += 1
             run.history.append(norms(R))
+            stopped = bool(tell(run.n_iter, run.history[-1] * system.scale))
         if not accept(system, run, X - run.X, np.asarray([before]), np.asarray([True])):
             return

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from lowrank_la import _arrays, _checks, _random
 from lowrank_la.factor._dense import adjoint, wide
@@ -71,9 +70,8 @@ def top_eigenvector(
     True
     """
     stream: Any = None
-    for _, block in _arrays.row_blocks(blocks):
+    for block in _matrices(blocks):
         if stream is None:
-            _checks.ndim(FUNCTION, "blocks", block if hasattr(block, "ndim") else np.asarray(block), 2)
             stream = TopEigenvector(block.shape[1], n_vectors=n_vectors, k=k, order=order, method=method, rng=rng)
         stream.partial_fit(block)
     if stream is None or stream.n_rows == 0:
@@ -82,13 +80,30 @@ def top_eigenvector(
     return _second_pass(stream, blocks) if again and getattr(stream._state, "gram", None) is None else stream.result()
 
 
+def _matrices(blocks: Any) -> Iterator[Any]:
+    """Yield arrays and sparse matrices with two axes."""
+    if _arrays.is_row_blocks(blocks) and not _arrays.is_table(blocks):
+        parts = _checks.row_blocks(FUNCTION, "blocks", blocks)
+    else:
+        parts = _arrays.row_blocks(_matrix(blocks))
+    for _, block in parts:
+        yield _matrix(block)
+
+
+def _matrix(A: Any) -> Any:
+    """Leave arrays and sparse matrices as they are, and make one of what else can be one."""
+    if not (_arrays.is_array(A) or _arrays.is_sparse(A)):
+        _, [A] = _arrays.enter(FUNCTION, blocks=A)
+    return _checks.ndim(FUNCTION, "blocks", A, 2)
+
+
 def _second_pass(stream: TopEigenvector, blocks: Any) -> TopEigenvectorResult:
     """Read the rows again, multiply the best vectors by all of A^H A, and take the best ones in their span."""
     state, kind = stream._state, stream._kind
     assert kind is not None
     Z = state.basis(stream._k)
     T = kind.xp.zeros_like(Z)
-    for _, block in _arrays.row_blocks(blocks):
+    for block in _matrices(blocks):
         door, [X] = _arrays.enter(FUNCTION, blocks=block)
         X = kind.cast(FUNCTION, "blocks", door, X)
         X = X.astype(Z.dtype, copy=False) if _arrays.is_sparse(X) else wide(X)

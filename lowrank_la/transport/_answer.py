@@ -84,7 +84,8 @@ def _gap(problem: Problem, run: Run, point: Point, upper: float, near: Rounded |
         return np.inf
     size = problem.largest + point.eps * (1 + abs(near.entropy)) + float(run.a @ np.abs(point.f)) + float(run.b @ np.abs(point.g))
     rounding = 8 * (run.a.size + run.b.size + 10) * _bracket.U * size
-    return max(near.cost + point.eps * near.entropy - point.dual, 0.0) + rounding
+    gap = max(near.cost + point.eps * near.entropy - point.dual, 0.0) + rounding
+    return np.inf if np.isnan(gap) else gap  # where figures overflow
 
 
 def _objective(run: Run, point: Point) -> float:

@@ -9,8 +9,8 @@ import numpy as np
 
 from lowrank_la import _arrays, kernels
 from lowrank_la._arrays import Array
+from lowrank_la.transport import _systems
 from lowrank_la.transport._costs import StoredCosts
-from lowrank_la.transport._systems import PointSystem
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ class PointCosts:
         units = self._units(plan.f, plan.g)
         return kernels.cloud.sweeps(self.X, self.Y, self.cost, *units, a, b, v, plan.eps / self.factor_, count, kappas)
 
-    def system(self, plan: Scaled, shift: np.ndarray, kappa: float, error: float, sparse: bool) -> PointSystem:
+    def system(self, plan: Scaled, shift: np.ndarray, kappa: float, error: float, sparse: bool) -> _systems.PointSystem:
         """Return the Newton system of a plan; no entry is left out, as none is stored."""
         del error, sparse
-        return PointSystem(lambda y, w: self._gram(plan, y, w), plan.columns, plan.diagonal, shift, kappa)
+        return _systems.of_points(lambda y, w: self._gram(plan, y, w), plan, shift, kappa)
 
     def transforms(self, f: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return min_j (C_ij - g_j) and min_i (C_ij - f_i)."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,26 +18,35 @@ DIRECT = 6000  # columns up to which the matrix is factored where conjugate grad
 ROUNDED = 1e-12  # relative shift that keeps a factorization definite
 FEW = 50  # plans with so many times more pairs than large entries are compressed
 SPARSELY = 128  # entries of a row of the matrix up to which it is factored as a sparse one
+Gram: TypeAlias = Callable[[np.ndarray, "np.ndarray | None"], tuple[np.ndarray, np.ndarray]]  # P y, P^T diag(w) P y; P^T 1 for no w
 SPARSE, MOST = 0.01, 0.1  # share of each row and column that compressed plans leave out, over the marginal error; and at most
 
 
 def of_stored(P: Any, plan: Any, shift: np.ndarray, kappa: float, error: float, always: bool) -> StoredSystem | CompressedSystem:
     """Return the system of a stored plan; without its small entries if few are left, or `always`."""
     n, m = plan.rows.size, plan.columns.size
-    diagonal = plan.diagonal if kappa == 0 else plan.columns - (plan.columns - plan.diagonal) / (1 + kappa)
+    diagonal = _unshifted(plan, kappa)
     delta, most = min(SPARSE * error, MOST), n * m if always else n * m // FEW
     S = kernels.sparse_plan.compress(P, plan.rows, plan.columns, delta, most)
     if S is None:
-        return StoredSystem(P, plan.rows, plan.columns, diagonal, shift, kappa)
-    return CompressedSystem(S, 1 / ((1 + kappa) * S.sum(axis=1)), S.sum(axis=0), diagonal, shift, kappa)
+        return StoredSystem(plan.columns, diagonal, shift, kappa, P, plan.rows)
+    return CompressedSystem(S.sum(axis=0), diagonal, shift, kappa, S, 1 / ((1 + kappa) * S.sum(axis=1)))
+
+
+def of_points(gram: Gram, plan: Any, shift: np.ndarray, kappa: float) -> PointSystem:
+    """Return the system of a plan of points, which is not stored."""
+    return PointSystem(plan.columns, _unshifted(plan, kappa), shift, kappa, gram)
+
+
+def _unshifted(plan: Any, kappa: float) -> np.ndarray:
+    """Return the diagonal of diag(c) - P^T diag(1 / r) P / (1 + kappa)."""
+    return plan.diagonal if kappa == 0 else plan.columns - (plan.columns - plan.diagonal) / (1 + kappa)
 
 
 @dataclass(frozen=True)
-class StoredSystem:
-    """The whole plan."""
+class System:
+    """What all have: the column sums c, the diagonal of the matrix without `shift`, and kappa."""
 
-    P: Any
-    rows: np.ndarray
     columns: np.ndarray
     diagonal: np.ndarray
     shift: np.ndarray
@@ -45,8 +54,16 @@ class StoredSystem:
 
     @property
     def few(self) -> int:
-        """Iterations that take as long as a factorization."""
+        """Iterations that take as long as a factorization, or a tenth of all where there is none."""
         return 150 + self.columns.size // 8
+
+
+@dataclass(frozen=True)
+class StoredSystem(System):
+    """The whole plan."""
+
+    P: Any
+    rows: np.ndarray
 
     def iterate(self, b: np.ndarray, rtol: float, most: int) -> tuple[np.ndarray, int]:
         """Solve by conjugate gradients that the diagonal preconditions."""
@@ -68,19 +85,15 @@ class StoredSystem:
         product = kernels.plan_newton.product
         rows, c = product(self.P, np.ones(b.size), np.ones(self.rows.size), True)
         w = 1 / ((1 + self.kappa) * rows)
-        return _refined(lambda y: (c + self.shift) * y - product(self.P, y, w, False)[1], factor, b, rtol, most)
+        return _conjugate(lambda y: (c + self.shift) * y - product(self.P, y, w, False)[1], factor, b, rtol, most)
 
 
 @dataclass(frozen=True)
-class CompressedSystem:
+class CompressedSystem(System):
     """The large entries S of a plan; the matrix is diag(columns + shift) - S^T diag(weights) S, with the column sums of S."""
 
     S: Any
     weights: np.ndarray
-    columns: np.ndarray
-    diagonal: np.ndarray
-    shift: np.ndarray
-    kappa: float
 
     @property
     def few(self) -> int:
@@ -104,12 +117,30 @@ class CompressedSystem:
     def refine(self, factor: Any, b: np.ndarray, rtol: float, most: int) -> tuple[np.ndarray, int]:
         """Solve by conjugate gradients that factors precondition."""
         S, c = self.S, self.columns + self.shift
-        return _refined(lambda y: c * y - S.T @ (self.weights * (S @ y)), factor, b, rtol, most)
+        return _conjugate(lambda y: c * y - S.T @ (self.weights * (S @ y)), factor, b, rtol, most)
 
 
-def _refined(
+@dataclass(frozen=True)
+class PointSystem(System):
+    """The plan of points, whose entries are computed for each product."""
+
+    gram: Gram
+
+    def iterate(self, b: np.ndarray, rtol: float, most: int) -> tuple[np.ndarray, int]:
+        """Solve by conjugate gradients that the diagonal preconditions."""
+        diagonal = (self.diagonal + self.shift)[:, None]
+        rows, c = self.gram(np.ones_like(b), None)
+        w = 1 / ((1 + self.kappa) * rows)
+        return _conjugate(lambda y: (c + self.shift) * y - self.gram(y, w)[1], lambda R: R / diagonal, b, rtol, most)
+
+    def factor(self) -> None:
+        """Leave the matrix as it is: it does not fit."""
+
+
+def _conjugate(
     apply: Callable[[np.ndarray], np.ndarray], solve: Callable[[np.ndarray], np.ndarray], b: np.ndarray, rtol: float, most: int
 ) -> tuple[np.ndarray, int]:
+    """Solve for one right-hand side by preconditioned conjugate gradients."""
     goals = np.array([rtol * np.linalg.norm(b)])
     answer = conjugate_gradients(lambda Y: np.stack([apply(y) for y in Y.T], axis=1), b[:, None], goals, precondition=solve, max_iter=most)
     return answer.X[:, 0], answer.n_iter
@@ -148,35 +179,3 @@ def _diagonal(W: Any, columns: np.ndarray, shift: np.ndarray, kappa: float) -> n
     """Return that of diag(columns + shift) - W; for kappa = 0 it comes from the other entries of W, which loses no digits."""
     inside = W.sum(axis=1) - W.diagonal() if kappa == 0 else columns - W.diagonal()
     return inside * (1 + ROUNDED) + shift
-
-
-@dataclass(frozen=True)
-class PointSystem:
-    """The plan of points, whose entries are computed for each product; `gram(y, w)` is P y and P^T diag(w) P y, or P^T 1 for None."""
-
-    gram: Callable[[np.ndarray, np.ndarray | None], tuple[np.ndarray, np.ndarray]]
-    columns: np.ndarray
-    diagonal: np.ndarray
-    shift: np.ndarray
-    kappa: float
-
-    @property
-    def few(self) -> int:
-        """A tenth of the iterations: there are no factors."""
-        return 150 + self.columns.size // 8
-
-    def iterate(self, b: np.ndarray, rtol: float, most: int) -> tuple[np.ndarray, int]:
-        """Solve by conjugate gradients that the diagonal preconditions."""
-        diagonal = self.columns - (self.columns - self.diagonal) / (1 + self.kappa) + self.shift
-        rows, c = self.gram(np.ones_like(b), None)
-        w = 1 / ((1 + self.kappa) * rows)
-
-        def apply(V: np.ndarray) -> np.ndarray:
-            return np.stack([(c + self.shift) * y - self.gram(y, w)[1] for y in V.T], axis=1)
-
-        goals = np.array([rtol * np.linalg.norm(b)])
-        answer = conjugate_gradients(apply, b[:, None], goals, precondition=lambda R: R / diagonal[:, None], max_iter=most)
-        return answer.X[:, 0], answer.n_iter
-
-    def factor(self) -> None:
-        """Leave the matrix as it is: it does not fit."""

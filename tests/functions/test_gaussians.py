@@ -182,6 +182,12 @@ def test_bad_sums(arguments, error, match):
         GaussianSum(*arguments)
 
 
+def test_lists_will_do():
+    cloud = GaussianSum([[0, 1], [2, 3]], [1, 2], [1.0], (2.0,))
+    assert cloud.dim == 2
+    assert cloud(np.zeros((1, 2))) == pytest.approx(2 * np.exp(-1) + 4 * np.exp(-13), rel=1e-14)
+
+
 def test_bad_uses():
     cloud = random_cloud(0)
     with pytest.raises(ValueError, match="GaussianSum: points must have 3 columns"):

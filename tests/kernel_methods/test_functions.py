@@ -50,6 +50,9 @@ def test_sparse_points():
 
 
 BAD = [
+    (lambda: RBF(1.0)(np.array([[np.nan, 1.0]]), np.ones((1, 2))), ValueError, "RBF: X must be finite"),
+    (lambda: RBF(1.0)(np.ones((1, 2)), None), TypeError, "RBF: Y must be an array of numbers; got NoneType"),
+    (lambda: RBF(np.ones(2)), TypeError, "RBF: bandwidth must be a number above 0"),
     (lambda: RBF(0), ValueError, "RBF: bandwidth must be a number above 0; got 0"),
     (lambda: Laplace("mean"), TypeError, "Laplace: bandwidth must be a number above 0; got 'mean'"),
     (lambda: Matern(1.0, 2), ValueError, "Matern: nu must be one of 0.5, 1.5, 2.5; got 2"),

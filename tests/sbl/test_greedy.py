@@ -47,14 +47,46 @@ def test_omp_is_that_of_scikit_learn_for_columns_of_length_one(seed):
     assert ours.converged
 
 
-def test_omp_with_snapshots_stops_at_the_tolerance():
+@pytest.mark.parametrize("tol", [None, 1e-6])
+def test_omp_with_snapshots_stops_when_the_data_are_fitted(tol):
     rng = np.random.default_rng(1)
     A, X = rng.standard_normal((30, 60)), np.zeros((60, 5))
     X[[3, 40]] = rng.standard_normal((2, 5))
-    result = omp(A @ X, A)
+    result = omp(A @ X, A, tol=tol)
     assert list(result.support[0]) == [3, 40]
     assert np.allclose(result.x, X)
     assert result.converged
+
+
+@pytest.mark.parametrize("complex_", [False, True])
+def test_the_criterion_keeps_what_pays(complex_):
+    """Without a noise level: at least nine of ten supports of plain and of Kronecker pursuit have the right size or one less."""
+    sizes = {"omp": [], "kronecker_omp": []}
+    for seed in range(10):
+        y, [A], _, _, _ = oracles.problem(seed, (80,), (120,), 3, 20, complex_=complex_)
+        sizes["omp"].append(len(omp(y, A).support[0]))
+        Y, factors, _, _, _ = oracles.problem(seed, (12, 12), (16, 16), 1, 20, complex_=complex_)
+        sizes["kronecker_omp"].append(1 + sum(len(s) for s in kronecker_omp(Y, factors).support))
+    for counts in sizes.values():
+        assert sum(2 <= count <= 3 for count in counts) >= 9
+
+
+@pytest.mark.parametrize("complex_", [False, True])
+def test_omp_with_factors_is_that_of_their_product(complex_):
+    Y, A, _, _, _ = oracles.problem(3, (6, 8, 5), (9, 10, 4), 2, 20, complex_=complex_)
+    y = np.stack([Y.ravel(), 2 * Y.ravel()[::-1]], axis=1)
+    ours, plain = omp(y, A, n_nonzero=7), omp(y, np.kron(np.kron(A[0], A[1]), A[2]), n_nonzero=7)
+    assert np.array_equal(ours.support[0], plain.support[0])
+    assert np.allclose(ours.x, plain.x)
+    assert ours.certificate.bound == pytest.approx(plain.certificate.bound, rel=1e-6)
+
+
+def test_omp_takes_complex_data_with_a_real_dictionary():
+    rng = np.random.default_rng(9)
+    A, x = rng.standard_normal((20, 40)), np.zeros(40, dtype=complex)
+    x[[3, 30]] = [1 + 2j, -1j]
+    assert np.allclose(omp(A @ x, A).x, x)
+    assert np.allclose(kronecker_omp(A @ x, [A]).x, x)
 
 
 def test_omp_passes_over_columns_that_are_dead_or_depend_on_others():
@@ -111,12 +143,16 @@ def test_backends(backend):
 
 Y0, A0 = np.ones((3, 4)), [np.ones((3, 5)), np.ones((4, 6))]
 BAD = [
+    ("rows", omp, (np.ones(4), A0[0]), {}, ValueError, "omp: y must have 3 rows, as many as A"),
     ("count", omp, (np.ones(3), A0[0]), {"n_nonzero": 9}, ValueError, "omp: n_nonzero must be an integer between 1 and 3"),
     ("tolerance", kronecker_omp, (Y0, A0), {"tol": 2}, ValueError, "kronecker_omp: tol must be"),
     ("atoms", kronecker_omp, (Y0, A0), {"n_atoms": [1]}, ValueError, "n_atoms must be an integer or 2 of them"),
     ("order", kronecker_omp, (Y0.T, A0), {}, ValueError, "permute the factors"),
     ("supports", oracle_lstsq, (Y0, A0, [[1]]), {}, ValueError, "support must have one sequence of indices for each of 2 factors"),
-    ("index", oracle_lstsq, (Y0, A0, [[1], [6]]), {}, ValueError, r"support\[1\] must be an integer between 0 and 5"),
+    ("index", oracle_lstsq, (Y0, A0, [[1], [6]]), {}, ValueError, r"support\[1\]\[0\] must be an integer between 0 and 5"),
+    ("mask", oracle_lstsq, (Y0, A0, [[1], np.ones(6, dtype=bool)]), {}, TypeError, r"support\[1\]\[0\] must be an integer"),
+    ("bare", oracle_lstsq, (Y0, A0, [[1], 2]), {}, TypeError, r"support\[1\] must be a sequence of indices; got int"),
+    ("factors", omp, (np.ones(4), A0), {}, ValueError, "omp: y must have 12 rows, as many as A"),
 ]
 
 

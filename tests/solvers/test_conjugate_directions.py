@@ -110,6 +110,15 @@ def test_certificates_and_backends(backend):
         assert np.sqrt((e.conj() @ (A @ e)).real) <= result.error.bound + 1e-13
 
 
+def test_callbacks_stop_and_maps_see_the_caller_s_numbers():
+    A, b, seen = spd(25, 30.0, 7), RNG.standard_normal(25) * 1e-170, []
+    with pytest.warns(ConvergenceWarning, match="after 3 iterations"):
+        result = conjugate_directions(A, b, lambda r: seen.append(r) or r, callback=lambda n_iter, norms: n_iter == 3)
+    assert result.n_iter == 3
+    np.testing.assert_allclose(seen[0], b)
+    np.testing.assert_allclose(result.history[0], np.linalg.norm(b * 1e170) * 1e-170)
+
+
 def test_the_loss_is_the_least_over_lengths():
     A, R, D = spd(12, 9.0, 1), RNG.standard_normal((12, 3)), RNG.standard_normal((12, 3))
     loss = direction_loss(A, R, D)
@@ -148,6 +157,7 @@ BAD = [
     ("tol", (A, B, same), {"tol": -1}, ValueError, "tol must be a number above 0"),
     ("max_iter", (A, B, same), {"max_iter": 0}, ValueError, "max_iter must be an integer of at least 1"),
     ("least_eigenvalue", (A, B, same), {"least_eigenvalue": 0}, ValueError, "least_eigenvalue must be a number above 0"),
+    ("callback", (A, B, same), {"callback": 1}, TypeError, "callback must be a function; got int"),
     ("short b", (A, B[:2], same), {}, ValueError, "b must have 3 rows"),
     ("x0", (A, B, same), {"x0": B[:2]}, ValueError, r"x0 must have shape \(3,\)"),
     ("indefinite", (np.array([[1.0, 3], [3, 1]]), np.array([1.0, -1]), same), {}, ValueError, "A must be positive definite"),

@@ -220,11 +220,68 @@ def test_singular_systems():
     b = RNG.standard_normal(64)
     consistent = conjugate_gradients(A, b - b.mean())
     assert consistent.converged
-    with pytest.warns(ConvergenceWarning, match="above tol"):
-        inconsistent = conjugate_gradients(A, b, max_iter=200)
-    assert np.isfinite(inconsistent.x).all()
-    assert np.linalg.norm(b - A @ inconsistent.x) <= inconsistent.certificate.bound
-    assert not inconsistent.converged
+    assert consistent.least_eigenvalue == pytest.approx(np.linalg.eigvalsh(A)[1], rel=1e-3)  # the least that b contains
+    e = np.linalg.lstsq(A, b - b.mean())[0] - consistent.x
+    assert energy_norm(A, e) <= consistent.error.bound <= 10 * energy_norm(A, e)
+    for seed in range(20):
+        b = np.random.default_rng(seed).standard_normal((64, 2))
+        b[:, 1] -= b[:, 1].mean()
+        with pytest.warns(ConvergenceWarning, match="after .* iterations; A is singular to working precision, and b not in its range"):
+            result = conjugate_gradients(A, b)
+        assert 8 * abs(b[:, 0].mean()) * 0.999 <= result.residual[0] <= np.linalg.norm(b[:, 0]) * (1 + 1e-12)  # never worse than the start
+        assert result.residual[1] <= 1e-7
+        assert np.max(np.linalg.norm(b - A @ result.x, axis=0)) <= result.certificate.bound
+        assert not result.converged
+
+
+def test_badly_scaled_matrices_are_not_called_singular():
+    D = np.diag([1e-20, 1.0])
+    result = conjugate_gradients(D, np.array([1.0, 1]))
+    assert result.converged
+    np.testing.assert_allclose(result.x, [1e20, 1])
+
+
+def test_an_interrupted_run_goes_on(backend):
+    """From an earlier result it takes the steps of one run; from its solution alone a quarter more."""
+    A, B = poisson(30), RNG.standard_normal((900, 2))
+    dense, rhs = backend.array(A.toarray()), backend.array(B)
+    for matrix, b in ((A, B), (A, B[:, 0])) if backend.name == "numpy" else ((dense, rhs),):
+        whole = conjugate_gradients(matrix, b)
+        for preconditioner in (None, lambda R: R / 4):
+            with pytest.warns(ConvergenceWarning):
+                part = conjugate_gradients(matrix, b, max_iter=50, preconditioner=preconditioner)
+            rest = conjugate_gradients(matrix, b, x0=part, preconditioner=preconditioner)
+            again = conjugate_gradients(matrix, b, x0=part.x, preconditioner=preconditioner)
+            assert abs(50 + rest.n_iter - whole.n_iter) <= 2
+            assert 50 + again.n_iter >= 1.15 * whole.n_iter
+            np.testing.assert_allclose(backend.numpy(rest.x), backend.numpy(whole.x), atol=1e-5)
+            assert least_of_poisson(30) * 0.999 <= rest.least_eigenvalue * (4 if preconditioner else 1) <= 1.3 * least_of_poisson(30)
+    other = conjugate_gradients(dense, backend.array(B[:, ::-1].copy()), x0=conjugate_gradients(dense, rhs))  # not its system: still right
+    np.testing.assert_allclose(backend.numpy(other.x), np.linalg.solve(A.toarray(), B[:, ::-1]), atol=1e-5)
+    done = conjugate_gradients(dense, rhs, x0=other.x * 0)
+    assert conjugate_gradients(dense, rhs, x0=done).n_iter == 0
+
+
+def test_callbacks_see_every_iteration_and_may_stop():
+    A, b, seen = poisson(10), RNG.standard_normal(100), []
+    full = conjugate_gradients(A, b, callback=lambda n_iter, norms: seen.append((n_iter, float(norms[0]))))
+    assert [n_iter for n_iter, _ in seen] == list(range(1, full.n_iter + 1))
+    np.testing.assert_array_equal([norm for _, norm in seen], full.history[1:])
+    with pytest.warns(ConvergenceWarning, match="after 5 iterations"):
+        assert conjugate_gradients(A, b, callback=lambda n_iter, norms: n_iter == 5).n_iter == 5
+
+
+@pytest.mark.parametrize("size", [2.0**-830, 2.0**-530, 2.0**530, 2.0**830])
+def test_numbers_whose_squares_leave_the_range(size):
+    A, b = spd(30, 50.0, 6), RNG.standard_normal(30)
+    result, usual = conjugate_gradients(A, b * size), conjugate_gradients(A, b)
+    assert result.converged
+    np.testing.assert_allclose(result.x, usual.x * size, rtol=1e-6)
+    for mine, theirs in ((result.residual, usual.residual), (result.error.bound, usual.error.bound), (result.history, usual.history)):
+        np.testing.assert_allclose(mine, theirs * size, rtol=1e-9)
+    assert result.residual <= result.certificate.bound <= 1.1 * result.residual
+    np.testing.assert_allclose(conjugate_gradients(A, b * size, x0=usual.x * size).x, usual.x * size, rtol=1e-6)
+    np.testing.assert_allclose(_block.norms(b[:, None] * size), np.linalg.norm(b) * size)
 
 
 def test_inputs_stay_as_they_are():
@@ -248,7 +305,7 @@ A, B = np.eye(3), np.ones(3)
 SKEW = np.array([[1.0, 0.5, 0], [-0.5, 1, 0], [0, 0, 1]])
 BAD = [
     ("tall A", (np.ones((4, 3)), B), {}, ValueError, r"conjugate_gradients: A must be square; got shape \(4, 3\)"),
-    ("no rows", (np.ones((0, 0)), np.ones(0)), {}, ValueError, "A must have at least one row"),
+    ("no rows", (np.ones((0, 0)), np.ones(0)), {}, ValueError, "A must have at least one row and column"),
     ("vector A", (B, B), {}, ValueError, r"A must be square; got shape \(3,\)"),
     ("text A", ("A", B), {}, TypeError, "A must be an array of numbers; got str"),
     ("short b", (A, B[:2]), {}, ValueError, "b must have 3 rows, as many as A"),
@@ -272,6 +329,8 @@ BAD = [
     ("max_iter", (A, B), {"max_iter": 0}, ValueError, "max_iter must be an integer of at least 1; got 0"),
     ("max_iter as float", (A, B), {"max_iter": 2.5}, TypeError, "max_iter must be an integer"),
     ("least_eigenvalue", (A, B), {"least_eigenvalue": -1}, ValueError, "least_eigenvalue must be a number above 0"),
+    ("callback", (A, B), {"callback": "c"}, TypeError, "callback must be a function; got str"),
+    ("complex x0", (A, B), {"x0": B * 1j}, TypeError, "x0 must be real"),
     ("preconditioner", (A, B), {"preconditioner": 3}, TypeError, "preconditioner must be a function or a linear map; got int"),
     ("its shape", (A, B), {"preconditioner": np.eye(2)}, ValueError, r"preconditioner must have shape \(3, 3\)"),
     ("its symmetry", (A, B), {"preconditioner": SKEW}, ValueError, "preconditioner must be Hermitian"),

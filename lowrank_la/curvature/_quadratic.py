@@ -15,7 +15,7 @@ import numpy as np
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 from lowrank_la._result import ConvergenceWarning
-from lowrank_la.curvature import MFAC
+from lowrank_la.curvature._mfac import MFAC
 from lowrank_la.factor._dense import gamma, host, wide
 
 TILE = 1024  # columns of a sum
