@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from lowrank_la import _arrays, _checks
 from lowrank_la._arrays import Array, Door
 from lowrank_la._result import ConvergenceWarning
-from lowrank_la.calibration import _certificate, _matrix_free, _models, _polish, _sparse, _spectral
+from lowrank_la._threads import serial_blas
+from lowrank_la.calibration import _certificate, _given, _matrix_free, _models, _polish, _pursuit, _sparse, _spectral
 from lowrank_la.calibration._certificate import Evidence, warn_unidentifiable
-from lowrank_la.calibration._operators import CodedFourier
+from lowrank_la.calibration._errors import signal_errors
+from lowrank_la.calibration._operators import MatrixFree
 from lowrank_la.calibration._polish import Fit
 from lowrank_la.calibration._problem import DIVERSE, NAME, REPEATED, Problem, check_counts, counts, enough, enter
 from lowrank_la.calibration._result import CalibrationResult
@@ -25,6 +28,8 @@ from lowrank_la.factor._dense import host
 METHODS = ("polished", "spectral", "lstsq")
 SURE = 5.0  # standard deviations by which the noise of two models may differ
 TRIAL = 10  # steps of the polish before two models are compared
+SERIAL = 1 << 18  # entries of the sensing matrices below which a second thread gains little, and loses all on a busy machine
+Solution: TypeAlias = tuple[Fit, Evidence, np.ndarray, np.ndarray | None]  # with weights of the channels, and a support
 ON_SUPPORT = "; given the support of the signals"
 
 
@@ -42,11 +47,12 @@ def self_calibrate(
     reweight: int = 2,
     max_iter: int = 200,
     normalize: str | int = "mean_gain",
+    x_error: bool = False,
 ) -> CalibrationResult:
     """Find unknown gains of channels together with the unknown signals that the channels measure.
 
     The measurements are y_l = diag(d) A_l x_l + e_l for l < p. With 1 / d for the unknown they are linear; the signals are eliminated,
-    and the gains are the smallest eigenvector of a Hermitian m x m matrix. Alternating least squares polish them.
+    and the gains are the smallest eigenvector of a Hermitian m x m matrix, which also gives the metric for a polish on the likelihood.
 
     Parameters
     ----------
@@ -56,13 +62,14 @@ def self_calibrate(
         Sensing matrices. One matrix serves all snapshots. The CodedFourier serves up to a million channels and more.
     model : {"auto", "repeated", "diverse", "snapshots"}
         "repeated": one signal seen through p matrices. "diverse": a signal for each matrix, as in blind deconvolution. "snapshots": a
-        signal for each
-        snapshot through one matrix. "auto" is the last for one matrix; else "repeated" if that explains Y as well as "diverse" does.
+        signal for each snapshot through one matrix. "auto" is the last for one matrix; else "repeated" if that explains Y as well as
+        "diverse" does.
     method : {"polished", "spectral", "lstsq"}
         "spectral" is the eigenvector alone, "lstsq" a linear least-squares problem with the average of 1 / d for the scale, which fails
         where phases of d average to zero.
     noise : float or array (m,), optional
-        Upper bounds of ||e[:, i]||_2, the noise of each channel in all snapshots. With them the certificate is deterministic.
+        Upper bounds of ||e[:, i]||_2, the noise of each channel in all snapshots. With them the certificate is deterministic. Channels
+        count by their noise if there is one for each, unless `smooth` or `unit_modulus` speak of the gains themselves.
     known : tuple (indices, values), optional
         Gains that are known. They fix the scale; `normalize` is not used.
     sparsity : int, optional
@@ -78,11 +85,14 @@ def self_calibrate(
     normalize : {"mean_gain", "unit_norm", "first"} or int
         Scale of the gains: mean modulus one, or norm one, both with a sum of phase zero; first gain, or the one with this index, equal to
         one.
+    x_error : bool
+        Whether to give error bars of the signals, too, for p n m^2 flops more, n m^2 for the model "repeated".
 
     Returns
     -------
     CalibrationResult
-        d, x, d_error, noise_std, singular_values, gap_ratio, identifiable, weights, dead, support, history, converged and certificate.
+        d, x, d_error, noise_std, singular_values, gap_ratio, identifiable, weights, dead, support, history, converged, certificate and
+        x_error.
 
     Raises
     ------
@@ -103,8 +113,8 @@ def self_calibrate(
     m n + m^2 numbers. A CodedFourier of more than 1024 channels: some dozens of 2 p transforms, memory about 30 m + 8 p m numbers.
 
     Eigenproblem [1]_: with t = v / d for trial sizes v, G t = lambda diag(w) t, where w_i is the share of channel i in the noise; lambda
-    estimates its variance. Dividing out trial sizes makes all entries of t alike, so that noise counts equally everywhere. G is accurate
-    in double precision whatever the precision of Y.
+    estimates its variance. Dividing out trial sizes makes all entries of t alike, so that noise counts equally everywhere. Channels that
+    drown in noise get smaller weights, or each of them might be an eigenvector alone. G is in double precision whatever that of Y.
 
     Certificate: for the two smallest eigenvalues and the quotient rho of the truth, sin^2 of the angle is at most (rho - lambda_1) /
     (lambda_2 - lambda_1); the angle of the final gains to the eigenvector is added. rho <= max_i noise_i^2 / w_i for given noise, and
@@ -115,8 +125,8 @@ def self_calibrate(
     A small gap lambda_2 / lambda_1 tells that other gains would do as well: too much noise, or a hidden symmetry of A, such as that of
     Fourier matrices under shifts. The verdict is negative if sigma_2 / sigma_1 < 2 and the estimated sine exceeds 1/2: many snapshots
     locate an eigenvector well even where the ratio is below 2. It is negative, too, where no equation is left over to tell the noise
-    by. Error bars follow from the pseudo-inverse of G; in the iterative path they take the signals for given and are a little too
-    small.
+    by. Error bars follow from the pseudo-inverse of G, that is, from the Cramer-Rao bound, which the polish attains unless noise is
+    large; `smooth` does not enter them. In the iterative path they take the signals for given and are a little too small.
 
     References
     ----------
@@ -144,58 +154,29 @@ def self_calibrate(
         _checks.real(NAME, "smooth", smooth, 0.0),
         _checks.choice(NAME, "unit_modulus", unit_modulus, (False, True)),
     )
-    most = 0 if method != "polished" or options.smooth else _checks.integer(NAME, "max_iter", max_iter)
+    _checks.choice(NAME, "x_error", x_error, (False, True))
+    steps = _checks.integer(NAME, "max_iter", max_iter)
+    most = steps if method == "polished" and not options.smooth else 0
     door, problem, dead = enter(Y, A, model)
-    bounds = _noise(noise, dead)
+    bounds = _given.noise_bounds(noise, dead)
     convention = rule(NAME, normalize, dead)
-    options = _with_known(problem, options, known, dead)
-    problem = _chosen(problem, options, sparsity)
-    if isinstance(problem.A, CodedFourier):
-        return _iterative(door, problem, options, most, bounds, sparsity, convention)
-    found = None if sparsity is None else _sparse.support(problem, sparsity, replace(options, places=None, values=None))
-    small = problem if found is None else problem.columns(found)
-    fit, evidence, weights = _solve(small, options, most, bounds, "" if found is None else ON_SUPPORT)
-    return _answer(door, problem, fit, evidence, (weights, dead, found), convention if known is None else None)
-
-
-def _noise(noise: Any, dead: np.ndarray) -> np.ndarray | None:
-    """Check bounds of the noise; return those of live channels."""
-    if noise is None:
-        return None
-    values = np.asarray(_arrays.to_numpy(noise) if _arrays.is_array(noise) else noise, dtype=np.float64)
-    if values.ndim:
-        _checks.shape(NAME, "noise", values, dead.shape)
-    _checks.finite(NAME, "noise", np.atleast_1d(values))
-    _checks.real(NAME, "the least noise", values.min(), 0.0)
-    return np.broadcast_to(values, dead.shape)[~dead]
-
-
-def _with_known(problem: Problem, options: Options, known: Any, dead: np.ndarray) -> Options:
-    """Check known gains, and count them among live channels.
-
-    Raises
-    ------
-    TypeError
-        They are no pair.
-    ValueError
-        They are not distinct live channels with values that are finite and not zero.
-    """
-    if known is None:
-        return options
-    if not (isinstance(known, tuple) and len(known) == 2):
-        raise TypeError(f"{NAME}: known must be a tuple (indices, values); got {type(known).__name__}")
-    places = np.atleast_1d(_arrays.to_numpy(known[0]) if _arrays.is_array(known[0]) else np.asarray(known[0]))
-    _checks.ids(NAME, "the indices in known", places, dead.size)
-    values = _arrays.beside(NAME, "the values in known", known[1], problem.Y)
-    values = _arrays.namespace(values).reshape(values, (-1,))
-    _checks.shape(NAME, "the values in known", values, places.shape)
-    _checks.finite(NAME, "the values in known", values)
-    if places.size == 0 or np.unique(places).size < places.size or dead[places].any():
-        raise ValueError(f"{NAME}: the indices in known must be distinct live channels, at least one; got {places.tolist()}")
-    if not np.all(np.abs(_arrays.to_numpy(values)) > 0):
-        raise ValueError(f"{NAME}: the values in known must not be zero; got {int(np.sum(_arrays.to_numpy(values) == 0))} zeros")
-    live = np.cumsum(~dead) - 1
-    return replace(options, places=live[places], values=values)
+    options = _given.with_known(problem, options, known, dead)
+    sizes = _given.levels(bounds, options)
+    problem, options = _given.whitened(problem, options, sizes, dead)
+    bounds = None if bounds is None else bounds / sizes
+    if x_error and isinstance(problem.A, MatrixFree):
+        raise ValueError(f"{NAME}: x_error needs matrices; got operators of {problem.m} channels")
+    with serial_blas() if problem.p * problem.m * problem.n < SERIAL else nullcontext():
+        problem = _chosen(problem, options, sparsity)
+        if isinstance(problem.A, MatrixFree):
+            fit, evidence, weights, found = _by_products(problem, dead, options, most, bounds, sparsity)
+        else:
+            fit, evidence, weights, found = _by_matrices(problem, options, most, bounds, sparsity)
+            if x_error and evidence.factor is not None:
+                kept = problem if found is None else problem.columns(found)
+                fit = replace(fit, x_error=signal_errors(kept, fit, evidence.factor))
+    about = weights * sizes**2, dead, found
+    return _answer(door, problem, _given.coloured(fit, sizes), evidence, about, convention if known is None else None)
 
 
 def _chosen(problem: Problem, options: Options, sparsity: int | None) -> Problem:
@@ -207,7 +188,7 @@ def _chosen(problem: Problem, options: Options, sparsity: int | None) -> Problem
         return problem
     repeated, diverse = replace(problem, model=REPEATED), replace(problem, model=DIVERSE)
     check_counts(counts(repeated, n), known)
-    if n is not None or isinstance(problem.A, CodedFourier) or not enough(counts(diverse, n), known):
+    if n is not None or isinstance(problem.A, MatrixFree) or not enough(counts(diverse, n), known):
         return repeated
     return repeated if _explains(repeated, diverse, options) else diverse
 
@@ -227,12 +208,26 @@ def _variance(problem: Problem, options: Options) -> tuple[float, float]:
     return _polish.polish(problem, d, options, TRIAL).history[-1] / max(made.freedom, 0.5), made.freedom
 
 
-def _solve(problem: Problem, options: Options, most: int, noise: np.ndarray | None, given: str) -> tuple[Fit, Evidence, np.ndarray]:
+def _by_products(
+    problem: Problem, dead: np.ndarray, options: Options, most: int, noise: np.ndarray | None, sparsity: int | None
+) -> Solution:
+    """Find gains and signals by products with operators, and judge them."""
+    found = None if sparsity is None else _pursuit.support(problem, dead, sparsity, options)
+    small = problem if found is None else _pursuit.kept(problem, found)
+    answer = _matrix_free.solve(small, dead, options, most, noise, "" if found is None else ON_SUPPORT)
+    return answer.fit, answer.evidence, answer.weights, found
+
+
+def _by_matrices(problem: Problem, options: Options, most: int, noise: np.ndarray | None, sparsity: int | None) -> Solution:
     """Find gains and signals by matrices, and judge them."""
-    d, made = _start(problem, options)
-    fit = _polish.polish(problem, d, options, most)
-    evidence = _certificate.certify(made, fit.d, noise, options.places, given)
-    return fit, evidence, made.w * made.v**2
+    found = None if sparsity is None else _sparse.support(problem, sparsity, replace(options, places=None, values=None))
+    small = problem if found is None else problem.columns(found)
+    d, made = _start(small, options)
+    root = None if options.unit_modulus or options.places is not None or not most else _certificate.fisher_root(made, d)
+    fit = _polish.polish(small, d, options, most, root)
+    given = "" if found is None else ON_SUPPORT
+    evidence = _certificate.certify(made, fit.d, noise, options.places, given, options.unit_modulus)
+    return fit, evidence, made.w * made.v**2, found
 
 
 def _start(problem: Problem, options: Options) -> tuple[Array, _models.Elimination]:
@@ -242,26 +237,6 @@ def _start(problem: Problem, options: Options) -> tuple[Array, _models.Eliminati
     return _spectral.gains(lambda v: _models.eliminate(problem, v), v, options)
 
 
-def _iterative(
-    door: Door, problem: Problem, options: Options, most: int, noise: np.ndarray | None, sparsity: int | None, convention: Any
-) -> CalibrationResult:
-    """Find gains and signals by transforms, and judge them.
-
-    Raises
-    ------
-    ValueError
-        An option needs matrices.
-    """
-    if sparsity is not None or options.smooth or options.places is not None or options.method == "lstsq":
-        raise ValueError(f"{NAME}: sparsity, smooth, known and method='lstsq' need matrices; got a CodedFourier of {problem.m} channels")
-    form = _matrix_free.Elimination(problem)
-    found = _matrix_free.spectral(form)
-    fit = _matrix_free.polish(form, found.u, options, most)
-    evidence = _matrix_free.certify(form, found, fit.d, noise)
-    dead = np.zeros(problem.m, dtype=bool)
-    return _answer(door, problem, fit, evidence, (host(form.q), dead, None), convention)
-
-
 def _answer(
     door: Door, problem: Problem, fit: Fit, evidence: Evidence, about: tuple[np.ndarray, np.ndarray, np.ndarray | None], convention: Any
 ) -> CalibrationResult:
@@ -269,11 +244,14 @@ def _answer(
     weights, dead, found = about
     d, x = (fit.d, fit.x) if convention is None else normalized(fit.d, fit.x, convention)
     noise_std = math.sqrt(fit.history[-1] / evidence.freedom) if evidence.freedom >= 0.5 else math.inf
-    error = noise_std * evidence.spread * host(_arrays.namespace(d).abs(d)) if noise_std < math.inf else np.full(d.shape[0], math.inf)
+    noise = math.inf if np.isinf(evidence.spread).any() else noise_std
+    error = _bars(noise, evidence.spread * host(_arrays.namespace(d).abs(d)))
+    size = 1.0 if x is None else float(_arrays.namespace(d).linalg.vector_norm(fit.d) / _arrays.namespace(d).linalg.vector_norm(d))
+    x_error = None if fit.x_error is None else spread_out(_arrays.from_numpy(_bars(noise, size * host(fit.x_error)), d), found, problem.n)
     _warn(evidence, fit)
     return CalibrationResult(
         d=door.leave(filled(d, dead, math.nan)),
-        x=door.leave(spread_out(x, found, problem.n)),
+        x=door.leave(x if isinstance(problem.A, MatrixFree) else spread_out(x, found, problem.n)),
         d_error=door.leave(filled(_arrays.from_numpy(error, d), dead, math.nan)),
         noise_std=noise_std,
         singular_values=evidence.singular_values,
@@ -286,7 +264,13 @@ def _answer(
         history=fit.history,
         converged=evidence.identifiable and fit.settled,
         certificate=evidence.certificate,
+        x_error=None if x_error is None else door.leave(x_error),
     )
+
+
+def _bars(noise: float, size: np.ndarray) -> np.ndarray:
+    """Return error bars for noise of this size; inf where it is not known, but for what is exact."""
+    return noise * size if noise < math.inf else np.where(size == 0, 0.0, math.inf)
 
 
 def _warn(evidence: Evidence, fit: Fit) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from lowrank_la import _arrays
 from lowrank_la._arrays import Array
 from lowrank_la._result import Certificate, ConvergenceWarning
 from lowrank_la.calibration._models import Elimination
-from lowrank_la.calibration._spectral import coordinates, restricted, sine
+from lowrank_la.calibration._spectral import coordinates, quotient, restricted, sine
 from lowrank_la.factor._dense import conj, host, is_complex
 
 CLAIM = "sine of the angle between 1 / d and the true 1 / d, channels weighted by `weights`, <= bound"
@@ -49,6 +49,8 @@ class Evidence:
         Relative standard error of each gain, for noise of standard deviation one.
     freedom : float
         Equations less unknowns.
+    factor : array (m, k) or None
+        Relative errors of the gains are `factor` times white noise; their sizes are `spread`.
     """
 
     singular_values: tuple[float, float]
@@ -57,25 +59,30 @@ class Evidence:
     certificate: Certificate
     spread: np.ndarray
     freedom: float
+    factor: Array | None = None
 
 
 def warn_unidentifiable(function: str, evidence: Evidence) -> None:
-    """Warn of the verdict."""
-    ratio = f"the two smallest singular values have a ratio of {evidence.gap_ratio:.3g}"
-    text = f"{function}: the gains are not identifiable at this noise level: {ratio}"
+    """Warn of the verdict, and say why."""
+    why = f"the two smallest singular values have a ratio of {evidence.gap_ratio:.3g}"
+    if evidence.freedom < 0.5:
+        why = "there are as many unknowns as equations, none of which is left over to tell the noise by"
+    text = f"{function}: the gains are not identifiable at this noise level: {why}"
     warnings.warn(text, ConvergenceWarning, stacklevel=5)
 
 
-def certify(made: Elimination, d: Array, noise: np.ndarray | None, places: np.ndarray | None, given: str = "") -> Evidence:
+def certify(
+    made: Elimination, d: Array, noise: np.ndarray | None, places: np.ndarray | None, given: str = "", unit_modulus: bool = False
+) -> Evidence:
     """Judge gains; `noise` bounds the norm of the noise of each channel, `given` names assumptions of the claim."""
+    phases = unit_modulus and is_complex(d)
     if places is not None and places.size == made.w.size:
-        return Evidence(
-            (0.0, math.inf), math.inf, True, Certificate(RELATIVE, 0.0, 1.0, GIVEN), np.zeros(places.size), made.freedom + places.size - 1
-        )
+        certificate = Certificate(RELATIVE, 0.0, 1.0, GIVEN)
+        none = d[:, None] * 0
+        return Evidence((0.0, math.inf), math.inf, True, certificate, np.zeros(places.size), made.freedom + places.size - 1, none)
     if places is not None:
-        return _tied(made, d, noise, places, given)
-    xp = _arrays.namespace(d)
-    values, V = xp.linalg.eigh(made.T)
+        return _tied(made, d, noise, places, given, phases)
+    values, V = made.spectrum
     lam = host(values[: min(2, values.shape[0])])
     first, second = float(max(lam[0], made.slack)), float(max(lam[1], made.slack)) if lam.size > 1 else math.inf
     off = sine(V[:, 0], coordinates(made, d))
@@ -83,15 +90,11 @@ def certify(made: Elimination, d: Array, noise: np.ndarray | None, places: np.nd
     bound = estimate if noise is None else join(angle(_given(made, noise), lam, made.slack), off)
     ratio = math.sqrt(second / first)
     certificate = statement(CLAIM + given, bound, noise is not None)
-    spread = _spread(made, host(values), host(xp.abs(V)), d)
-    return Evidence(
-        (math.sqrt(first), math.sqrt(second)),
-        ratio,
-        made.freedom >= 0.5 and (ratio >= GAP or estimate <= ANGLE),
-        certificate,
-        spread,
-        made.freedom,
-    )
+    verdict = made.freedom >= 0.5 and (ratio >= GAP or estimate <= ANGLE)
+    factor = fisher_root(_phased(made, d) if phases else made, d, phases)
+    spread = _rows(factor) if lam.size < 2 or lam[1] - lam[0] > 2 * made.slack else np.full(made.w.size, math.inf)
+    freedom = made.freedom + phases * (made.w.size - 1) / 2  # a phase is half an unknown
+    return Evidence((math.sqrt(first), math.sqrt(second)), ratio, verdict, certificate, spread, freedom, factor)
 
 
 def statement(claim: str, bound: float, given: bool) -> Certificate:
@@ -120,19 +123,40 @@ def _given(made: Elimination, noise: np.ndarray) -> float:
 
 
 def _quotient(made: Elimination, first: float, d: Array) -> float:
-    """Estimate the quotient of the truth by the variance of the noise, on the safe side."""
+    """Estimate the quotient of the truth from the least one, which the gains have fitted to the noise, on the safe side."""
     freedom = made.freedom
     if freedom < 0.5:
         return math.inf
-    variance = first * float(np.sum(made.w)) / freedom
-    return variance * (1 + DEVIATIONS * math.sqrt((1 if is_complex(d) else 2) / freedom))
+    rho = first * float(np.sum(made.share)) / freedom
+    return rho * (1 + DEVIATIONS * math.sqrt((1 if is_complex(d) else 2) / freedom))
 
 
-def _spread(made: Elimination, values: np.ndarray, V: np.ndarray, d: Array) -> np.ndarray:
-    """Return sqrt of the diagonal of the pseudo-inverse, without the direction of the scale, over |t|."""
-    above = np.maximum(values[1:] - values[0], made.slack)
-    variance = np.sum(V[:, 1:] ** 2 / above, axis=1) / made.w
-    return np.sqrt(variance) * host(_arrays.namespace(d).abs(d)) / made.v * _level(made, d)
+def _phased(made: Elimination, d: Array) -> Elimination:
+    """Return what T says of phases: twice its real part, turned so that t is real."""
+    xp = _arrays.namespace(d)
+    turn = d / xp.astype(xp.abs(d), d.dtype)
+    T = xp.real(turn[:, None] * made.T * conj(turn))
+    return replace(made, T=xp.astype(2 * T, d.dtype), slack=2 * made.slack)
+
+
+def fisher_root(made: Elimination, d: Array, phases: bool = False) -> Array:
+    """Return F (m, m - 1) with F F^H the inverse Fisher information of relative changes of the gains, but for the scale."""
+    values, V = made.spectrum
+    return _factor(made, values[1:] - values[0], V[:, 1:], d, phases)
+
+
+def _factor(made: Elimination, values: Array, V: Array, d: Array, phases: bool) -> Array:
+    """Return the root of a pseudo-inverse of T, given by eigenvalues and eigenvectors, over t: relative errors for noise of size one."""
+    xp = _arrays.namespace(d)
+    if phases:
+        d = xp.astype(xp.abs(d), d.dtype)
+    values = xp.where(values > made.slack, values, xp.full_like(values, made.slack))
+    over = d * _arrays.from_numpy(_level(made, d) / (made.v * made.root), d)
+    return over[:, None] * V / xp.astype(xp.sqrt(values), V.dtype)
+
+
+def _rows(factor: Array) -> np.ndarray:
+    return host(_arrays.namespace(factor).linalg.vector_norm(factor, axis=1))
 
 
 def _level(made: Elimination, d: Array) -> float:
@@ -142,38 +166,37 @@ def _level(made: Elimination, d: Array) -> float:
 
 def residual(made: Elimination, d: Array) -> float:
     """Estimate the standard deviation of the noise by the eigenvalue alone, for gains that are not polished."""
-    xp = _arrays.namespace(d)
     own = coordinates(made, d)
-    first = max(float(xp.real(xp.sum(conj(own) * (made.T @ own[:, None])[:, 0]))), 0.0)
-    return math.sqrt(first * float(np.sum(made.w)) / made.freedom) if made.freedom >= 0.5 else math.inf
+    louder = float(np.sum(made.share / made.w * host(_arrays.namespace(d).abs(own)) ** 2))  # weights are smaller than the noise wants
+    return math.sqrt(quotient(made, own) / louder * float(np.sum(made.share)) / made.freedom) if made.freedom >= 0.5 else math.inf
 
 
-def _tied(made: Elimination, d: Array, noise: np.ndarray | None, places: np.ndarray, given: str) -> Evidence:
+def _tied(made: Elimination, d: Array, noise: np.ndarray | None, places: np.ndarray, given: str, phases: bool) -> Evidence:
     """Judge gains of which some are known: the rest solves a definite system.
 
     T_UU (u - u0)_U is -(T u0)_U for the truth u0, so that the error is at most sqrt(rho / lambda_min(T_UU)) times ||u0||.
     """
     xp = _arrays.namespace(d)
     values, V = xp.linalg.eigh(restricted(made, places))
-    values = host(values)
     least = max(float(values[0]) - made.slack, 0.0)
     own = _arrays.from_numpy(made.root * made.v, d) / d
-    size = float(xp.linalg.vector_norm(own))
-    misfit = max(float(xp.real(xp.sum(conj(own) * (made.T @ own[:, None])[:, 0]))), 0.0) / size**2 + made.slack
+    misfit = quotient(made, own) + made.slack
     freedom = made.freedom + places.size - 1
     first = max(misfit, made.slack)
-    variance = first * float(np.sum(made.w)) / freedom if freedom >= 0.5 else math.inf
-    rho = variance * (1 + DEVIATIONS * math.sqrt(2 / max(freedom, 0.5)))
+    rho = first * float(np.sum(made.share)) / freedom if freedom >= 0.5 else math.inf
+    rho *= 1 + DEVIATIONS * math.sqrt(2 / max(freedom, 0.5))
     estimate = _relative(rho, least, misfit)
     bound = estimate if noise is None else _relative(_given(made, noise), least, misfit)
-    spread = np.zeros(made.w.size)
-    unknown = np.setdiff1d(np.arange(made.w.size), places)
-    inverse = np.sum(host(xp.abs(V)) ** 2 / np.maximum(values, made.slack), axis=1)
-    spread[unknown] = np.sqrt(inverse / made.w[unknown])
-    spread *= host(xp.abs(d)) / made.v * _level(made, d)
     pair = math.sqrt(first), math.sqrt(max(float(values[0]), made.slack))
+    if phases:
+        values, V = xp.linalg.eigh(restricted(_phased(made, d), places))
+    order = np.argsort(np.concatenate([places, np.setdiff1d(np.arange(made.w.size), places)]))
+    V = xp.concat([xp.zeros((places.size, V.shape[1]), dtype=V.dtype, device=V.device), V])
+    factor = _factor(made, values, xp.take(V, _arrays.from_numpy(order, d), axis=0), d, phases)
     certificate = statement(RELATIVE + given, bound, noise is not None)
-    return Evidence(pair, pair[1] / pair[0], pair[1] / pair[0] >= GAP or estimate <= ANGLE, certificate, spread, freedom)
+    verdict = pair[1] / pair[0] >= GAP or estimate <= ANGLE
+    freedom += phases * (made.w.size - places.size) / 2
+    return Evidence(pair, pair[1] / pair[0], verdict, certificate, _rows(factor), freedom, factor)
 
 
 def _relative(rho: float, least: float, misfit: float) -> float:

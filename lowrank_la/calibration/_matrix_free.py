@@ -1,36 +1,38 @@
-"""Coded Fourier sensing at full size: everything by transforms, nothing of size m x m.
+"""Self-calibration at full size: everything by products with the sensing matrices, nothing of size m x m.
 
-Transforms are unitary, so that sum_l A_l^H A_l is a diagonal, and the signals are eliminated without a solve. In the norm of the
-channel energies q the matrix of `_models` is T = I - H, where H is positive semidefinite with eigenvalues up to one: Lanczos needs a few
-dozen products with it, of 2 p transforms each. Channels with little energy are badly determined there; the signals are
-not, and the polish starts from them.
+In the norm of the channel energies q the matrix of `_models`, for trial sizes of one, is T = I - H, where H is positive semidefinite with
+eigenvalues up to one: Lanczos needs some two dozen products with it. Channels with little energy are badly determined there; the signals
+are not. From them, Gauss-Newton steps on the likelihood, with the gains eliminated, converge like Newton's method where the fit is good.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lowrank_la import _arrays, _random
+from lowrank_la import _arrays, _random, kernels
 from lowrank_la._arrays import Array
+from lowrank_la._threads import kernels_for, serial_blas
 from lowrank_la.calibration import _certificate as judge
-from lowrank_la.calibration._operators import CodedFourier
-from lowrank_la.calibration._polish import Fit, objective, update
-from lowrank_la.calibration._problem import REPEATED, SNAPSHOTS, Problem
+from lowrank_la.calibration._newton import STEPS, inverse, normal_system, polish
+from lowrank_la.calibration._polish import Fit
+from lowrank_la.calibration._problem import Problem
+from lowrank_la.calibration._reduced import EXACT, ROUGH, Elimination, System
 from lowrank_la.calibration._spectral import Options, sine
-from lowrank_la.factor._dense import conj, host
+from lowrank_la.factor._dense import U, conj, host, is_complex
+from lowrank_la.factor._lanczos import Krylov, block_lanczos
 
-STEPS, RESTARTS = 24, 8  # of Lanczos: vectors that are kept, and how often it begins again
-TOL = 1e-6  # residual of the leading Ritz vector, of eigenvalue about one
-INNER = 4  # steps of conjugate gradients between two updates of the gains
-SETTLED = 1e-5  # relative decrease that ends the polish
+FIRST, MORE, MOST = 16, 4, 200  # products of Lanczos at first, at a time, in all
+ROOM, KEPT = 24, 4  # its vectors before and after a restart
+START, CLOSE = 1e-3, 1e-9  # residuals of the leading Ritz vector, of eigenvalue about one: before the polish, and without one
+POWERS = 200  # inverse iterations
+PROBES = 1 << 16  # channels that are enough for one random vector to tell the errors of predictions
 
 
 @dataclass(frozen=True)
-class Spectral:
+class Leading:
     """Leading eigenvector of H, u = sqrt(q) / d, and the two smallest eigenvalues of I - H, as Ritz values know them."""
 
     u: Array
@@ -38,143 +40,144 @@ class Spectral:
     slack: float
 
 
-class Elimination:
-    """The operator H, and the signals that belong to u."""
+@dataclass(frozen=True)
+class Answer:
+    """Gains of live channels and signals, and what is known about them."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.A: CodedFourier = problem.A
-        self.problem, self.xp = problem, _arrays.namespace(problem.Y)
-        xp, self.Y = self.xp, problem.Y
-        self.q = xp.sum(xp.abs(self.Y) ** 2, axis=0)
-        self.scale = 1 / xp.sqrt(self.q)
-        energy = xp.abs(self.A.flat) ** 2
-        self.energy = xp.sum(energy, axis=0) if problem.model == REPEATED else energy
-        seen = self.energy > 0
-        self.inverse = xp.where(seen, 1 / xp.where(seen, self.energy, xp.ones_like(self.energy)), xp.zeros_like(self.energy))
-        seen_count = xp.astype(seen, xp.float64)
-        rank = float(xp.sum(seen_count)) * (problem.p if problem.model == SNAPSHOTS else 1)
-        self.w = problem.p - rank / problem.m
-
-    def signals(self, u: Array) -> Array:
-        """Return the signals (m,) or (p, m) that belong to u."""
-        back = self.A.correlate(self.Y * (self.scale * u))
-        return self.inverse * (self.xp.sum(back, axis=0) if self.problem.model == REPEATED else back)
-
-    def apply(self, u: Array) -> Array:
-        """Return H u."""
-        return self.scale * self.xp.sum(conj(self.Y) * self.A.image(self.signals(u)), axis=0)
-
-    @property
-    def freedom(self) -> float:
-        return (self.w - 1) * self.problem.m + 1
+    fit: Fit
+    evidence: judge.Evidence
+    weights: np.ndarray
 
 
-def spectral(form: Elimination) -> Spectral:
-    """Find the leading pair of H by restarted Lanczos."""
-    xp, m = form.xp, form.problem.m
-    start = _arrays.from_numpy(_random.host_generator(0, "calibration").standard_normal((2, m)), form.q)
-    u = xp.astype(start[0, :], xp.complex128) + 1j * start[1, :]
-    u, values, residuals = _lanczos(form.apply, u / xp.linalg.vector_norm(u), min(STEPS, m))
-    for _ in range(RESTARTS):
-        if residuals[0] <= TOL:
+def solve(problem: Problem, dead: np.ndarray, options: Options, most: int, noise: np.ndarray | None, given: str = "") -> Answer:
+    """Find gains and signals, and judge them; `given` names assumptions of the claim."""
+    with serial_blas(), kernels_for(8.0 * problem.p * problem.m):
+        form = Elimination(problem, dead, options, ROUGH if most else EXACT)
+        found = leading(form, START if most else CLOSE)
+        fit, Z = polish(form, _start(form, found), most)
+        evidence = _certify(form, found, fit, Z, noise, given)
+    live = _arrays.from_numpy(form.live, fit.d)
+    return Answer(replace(fit, d=form.xp.take(fit.d, live)), evidence, host(form.q)[form.live])
+
+
+def leading(form: Elimination, tol: float) -> Leading:
+    """Find the leading pair of H by Lanczos with thick restarts."""
+    xp, dtype = form.xp, form.Y.dtype
+    parts = _random.host_generator(0, "calibration").standard_normal((2, form.problem.m)) * form.free
+    start = parts[0] + 1j * parts[1] if is_complex(form.Y) else parts[0]
+    start = xp.astype(_arrays.from_numpy(start, form.Y), dtype)[:, None]
+
+    def product(V: Array) -> Array:
+        return form.apply(V[:, 0])[:, None]
+
+    krylov = block_lanczos(product, start / xp.linalg.vector_norm(start), min(FIRST, max(1, int(form.free.sum()))))
+    products = FIRST
+    while krylov.largest(1)[2][0] > tol and not krylov.finished and products < MOST:
+        if krylov.rows.shape[0] >= ROOM:
+            krylov = krylov.restarted(KEPT)
+        krylov = krylov.grown(product, MORE)
+        products += MORE
+    return _leading(krylov, form.problem.m)
+
+
+def _leading(krylov: Krylov, m: int) -> Leading:
+    values, vectors, residuals = krylov.largest(2)
+    second = values[1] + residuals[1] if values.size > 1 else -math.inf
+    slack = float(residuals[0]) ** 2 + 16 * U * math.log2(m + 1)
+    return Leading(krylov.vectors(vectors[:, :1])[:, 0], np.array([1 - values[0], 1 - second]), slack)
+
+
+def _start(form: Elimination, found: Leading) -> Array:
+    """Return t = 1 / d from the linear problem."""
+    xp, options = form.xp, form.options
+    zero = form.known()
+    if options.places is not None:
+        return form.solve(xp.zeros_like(zero), zero)
+    free = xp.astype(_arrays.from_numpy(form.free.astype(np.float64), form.Y), form.Y.dtype)
+    if options.method == "lstsq":
+        return form.solve(free)
+    t = form.root * found.u
+    return _smoothed(form, free, t) if form.mu else t
+
+
+def _smoothed(form: Elimination, free: Array, t: Array) -> Array:
+    """Iterate on the inverse, from the answer without the penalty or from equal gains, whichever is better."""
+    xp = form.xp
+    t = min((v / xp.linalg.vector_norm(v) for v in (t, free)), key=lambda v: _penalised(form, v))
+    for _ in range(POWERS):
+        new = form.solve(t, tol=1e-10)
+        new = new / xp.linalg.vector_norm(new)
+        change, t = sine(t, new), new
+        if change < 1e-9:
             break
-        u, values, residuals = _lanczos(form.apply, u / xp.linalg.vector_norm(u), min(STEPS, m))
-    slack = float(residuals[0]) ** 2 + 8 * _unit() * math.log2(m)
-    return Spectral(u, np.array([1 - values[0], 1 - values[1] - residuals[1]]), slack)
+    return t
 
 
-def _unit() -> float:
-    return float(np.finfo(np.float64).eps)
+def _penalised(form: Elimination, t: Array) -> float:
+    rough = form.channels.rough
+    penalty = 0.0 if rough is None else float(form.xp.real(form.xp.vecdot(t, rough.applied(t))))
+    return _misfit(form, t) + penalty
 
 
-def _lanczos(apply: Callable[[Array], Array], start: Array, steps: int) -> tuple[Array, np.ndarray, np.ndarray]:
-    """Return the leading Ritz vector, and the two leading Ritz values with their residuals."""
-    xp, V, alpha, beta = _arrays.namespace(start), [start], [], []
-    for _ in range(steps):
-        r = apply(V[-1])
-        alpha.append(float(xp.real(xp.vecdot(V[-1], r))))
-        for _ in range(2):  # against all, twice: full orthogonality
-            for v in V:
-                r = r - v * xp.vecdot(v, r)
-        beta.append(float(xp.linalg.vector_norm(r)))
-        if beta[-1] < 1e-12 or len(V) == steps:
-            break
-        V.append(r / beta[-1])
-    values, S = np.linalg.eigh(np.diag(alpha) + np.diag(beta[:-1], 1) + np.diag(beta[:-1], -1))
-    u = sum((float(c) * v for c, v in zip(S[1:, -1], V[1:], strict=True)), start=float(S[0, -1]) * V[0])
-    pair = [-1, -2] if values.size > 1 else [-1, -1]
-    return u, values[pair], beta[-1] * abs(S[-1, pair])
+def _misfit(form: Elimination, t: Array) -> float:
+    """Return t^H G t: what the best signals leave."""
+    target = form.Y * t
+    return float(form.xp.linalg.vector_norm(form.sensing.live * (target - form.sensing.image(form.sensing.fitted(target + 0))))) ** 2
 
 
-def polish(form: Elimination, u: Array, options: Options, max_iter: int) -> Fit:
-    """Alternate between the best gains and a few steps of conjugate gradients for the signals."""
-    A, Y, xp = form.A, form.Y, form.xp
-    x = form.signals(u)
-    Z = A.image(x)
-    d = update(Y, Z, xp.ones_like(Z[0, :]), options)
-    history, settled = [objective(Y, d, Z)], max_iter == 0
-    for _ in range(max_iter):
-        x = _refine(form, d, x, Y - d * Z)
-        Z = A.image(x)
-        d = update(Y, Z, d, options)
-        history.append(objective(Y, d, Z))
-        settled = history[-1] >= (1 - SETTLED) * history[-2]
-        if settled:
-            break
-    return Fit(d, x, tuple(history), settled)
-
-
-def _refine(form: Elimination, d: Array, x: Array, R: Array) -> Array:
-    """Improve signals for given gains: preconditioned conjugate gradients on the normal equations, warm."""
-    xp, mean = form.xp, float(form.xp.mean(form.xp.abs(d) ** 2))
-    precondition = form.inverse / mean
-
-    def back(R: Array) -> Array:
-        g = form.A.correlate(conj(d) * R)
-        return xp.sum(g, axis=0) if form.problem.model == REPEATED else g
-
-    g = back(R)
-    h = precondition * g
-    direction, rho = h, _inner(g, h)
-    for _ in range(INNER):
-        image = d * form.A.image(direction)
-        energy = _inner(image, image)
-        if not (energy > 0 and rho > 0):
-            break
-        x = x + (rho / energy) * direction
-        R = R - (rho / energy) * image
-        g = back(R)
-        h = precondition * g
-        new = _inner(g, h)
-        direction, rho = h + (new / rho) * direction, new
-    return x
-
-
-def _inner(a: Array, b: Array) -> float:
-    xp = _arrays.namespace(a)
-    return float(xp.sum(xp.real(conj(a) * b)))
-
-
-def certify(form: Elimination, found: Spectral, d: Array, noise: np.ndarray | None) -> judge.Evidence:
+def _certify(form: Elimination, found: Leading, fit: Fit, Z: Array, noise: np.ndarray | None, assuming: str) -> judge.Evidence:
     """Judge gains as in `_certificate`; Ritz values make every bound an estimate."""
-    xp, lam = form.xp, found.values
-    first, second = (max(float(value), found.slack) for value in lam)
-    own = xp.sqrt(form.q) / d
-    own = own / xp.linalg.vector_norm(own)
-    off = sine(found.u / xp.linalg.vector_norm(found.u), own)
-    m = form.problem.m
-    rho = first * form.w * m / form.freedom if form.freedom >= 0.5 else math.inf
-    rho *= 1 + judge.DEVIATIONS / math.sqrt(max(form.freedom, 0.5))
-    estimate = judge.join(judge.angle(rho, lam, found.slack), off)
-    if noise is not None:
-        rho = float(np.max(noise**2 / host(form.q)))
-    bound = judge.join(judge.angle(rho, lam, found.slack), off)
-    ratio = math.sqrt(second / first)
-    certificate = judge.statement(judge.CLAIM, bound, False)
-    pair = math.sqrt(first), math.sqrt(second)
-    return judge.Evidence(pair, ratio, ratio >= judge.GAP or estimate <= judge.ANGLE, certificate, _spread(form), form.freedom)
+    xp, freedom = form.xp, form.freedom
+    t = inverse(form, fit.d)
+    own = xp.sqrt(form.q) * t
+    size = float(xp.linalg.vector_norm(own))
+    tied = form.options.places is not None
+    misfit = max(_misfit(form, t) / size**2, found.slack) if tied else 0.0
+    first = misfit if tied else max(float(found.values[0]), found.slack)
+    second = max(float(found.values[0 if tied else 1]), found.slack)
+    rho = first * form.sensing.share * form.live.size / freedom if freedom >= 0.5 else math.inf
+    rho *= 1 + judge.DEVIATIONS * math.sqrt((1 if is_complex(form.Y) else 2) / max(freedom, 0.5))
+    given = None if noise is None else float(np.max(noise**2 / host(form.q)[form.live]))
+
+    def bound(rho: float) -> float:
+        if tied:
+            return judge._relative(rho, second - found.slack, misfit)
+        return judge.join(judge.angle(rho, found.values, found.slack), sine(found.u, own / size))
+
+    estimate, ratio = bound(rho), math.sqrt(second / first)
+    claim = (judge.RELATIVE if tied else judge.CLAIM) + assuming
+    certificate = judge.statement(claim, estimate if given is None else bound(given), False)
+    verdict = freedom >= 0.5 and (ratio >= judge.GAP or estimate <= judge.ANGLE)
+    return judge.Evidence((math.sqrt(first), math.sqrt(second)), ratio, verdict, certificate, _spread(form, fit, Z), freedom)
 
 
-def _spread(form: Elimination) -> np.ndarray:
-    """Return relative errors for given signals and unit noise: one over the root of the energy of the channel."""
-    return 1 / np.sqrt(host(form.q))
+def _spread(form: Elimination, fit: Fit, Z: Array) -> np.ndarray:
+    """Return relative standard errors for unit noise: of channels whose signals are known, and of the signals.
+
+    A prediction z_i has about the same error in all channels, the mean of which a random vector tells: to the variance
+    1 / (|d_i|^2 |z_i|^2) of the gain for given signals it adds c / |z_i|^2.
+    """
+    xp = form.xp
+    energy = host(xp.real(kernels.channel_projection.channel_sum(Z, Z)))[form.live]
+    size = host(xp.abs(fit.d))[form.live] ** 2
+    with np.errstate(divide="ignore"):
+        spread = np.sqrt((1 / size + _predicted(form, fit, Z)) / energy)
+    return np.where(form.free[form.live], spread, 0.0)
+
+
+def _predicted(form: Elimination, fit: Fit, Z: Array) -> float:
+    """Estimate the mean of z_i^H C_i z_i / |z_i|^2, where C_i is the covariance of the predictions in channel i."""
+    xp, system = form.xp, normal_system(form, fit.d, Z)
+    system = System(form.sensing, replace(system.channels, phase=False), 1.0)
+    generator = _random.host_generator(0, "calibration errors")
+    count = max(1, PROBES // form.problem.m)
+    total = 0.0
+    for _ in range(min(count, 8)):
+        turns = np.exp(2j * np.pi * generator.random(form.problem.m)) if is_complex(Z) else generator.choice([-1.0, 1.0], form.problem.m)
+        probe = _arrays.from_numpy(turns * form.free, Z)
+        b = form.sensing.back(Z * (system.channels.scale * probe))
+        if form.options.places is None:  # signals are determined up to their scale only
+            b = b - fit.x * (xp.sum(conj(fit.x) * b) / xp.sum(xp.abs(fit.x) ** 2))
+        seen = kernels.channel_projection.channel_sum(Z, form.sensing.image(system.solve(b, 1e-2, STEPS)))
+        total += float(xp.sum(xp.real(conj(probe) * seen)))
+    return total / min(count, 8) / max(1, int(form.free.sum()))

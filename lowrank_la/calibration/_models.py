@@ -13,7 +13,8 @@ sigma^2 sum_i w_i |t_i|^2 on average, so that G t = lambda diag(w) t is the eige
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from lowrank_la.calibration._problem import REPEATED, SNAPSHOTS, Problem
 from lowrank_la.factor import _dense
 from lowrank_la.factor._dense import adjoint, conj, host
 
-FAINT = 0.03  # energy of a channel, over the median, below which its weight falls
+FAINT = 0.3  # energy of a channel per share of the noise, over the median, below which its weight falls
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,15 @@ class Elimination:
     T : array (m, m)
         Hermitian, positive semidefinite but for rounding errors.
     w : NumPy array (m,)
-        Share of each channel in the noise, in degrees of freedom; less for faint channels.
+        Weights of the channels: their share in the noise, but less for faint ones.
     v : NumPy array (m,)
         Trial sizes of the gains.
     slack : float
         Bounds the rounding errors of the eigenvalues of T.
     freedom : float
         Equations less unknowns.
+    q, share : NumPy arrays (m,)
+        Energy of each channel, and its share in the noise, in degrees of freedom.
     """
 
     T: Array
@@ -49,11 +52,28 @@ class Elimination:
     v: np.ndarray
     slack: float
     freedom: float
+    q: np.ndarray
+    share: np.ndarray
 
     @property
     def root(self) -> np.ndarray:
         """Square roots of w: diag(root) t is what T acts on."""
         return np.sqrt(self.w)
+
+    @cached_property
+    def spectrum(self) -> tuple[Array, Array]:
+        """All eigenvalues of T, in increasing order, and eigenvectors."""
+        values, V = _arrays.namespace(self.T).linalg.eigh(self.T)
+        return values, V
+
+    def damped(self, limit: float) -> Elimination:
+        """Whiten anew: channels of less energy than `limit` per degree of freedom get smaller weights."""
+        w = damped(self.q, self.share, limit)
+        if np.array_equal(w, self.w):
+            return self
+        change = self.w / w
+        scale = _arrays.from_numpy(np.sqrt(change), self.T)
+        return replace(self, T=scale[:, None] * self.T * scale, w=w, slack=self.slack * max(1.0, float(np.max(change))))
 
 
 def eliminate(problem: Problem, v: np.ndarray) -> Elimination:
@@ -82,17 +102,23 @@ def from_gram(gram: Array, p: int, Q: Array, v: np.ndarray) -> Elimination:
 
 
 def whiten(G: Array, q: np.ndarray, w: np.ndarray, v: np.ndarray, terms: int) -> Elimination:
-    """Scale by the noise; channels that the signals could fit alone, w = 0, keep a little weight.
-
-    Faint channels would have small eigenvalues of their own if their noise is as faint: they count less.
-    """
+    """Scale by the noise; channels that the signals could fit alone, w = 0, keep a little weight."""
     freedom = float(np.sum(w)) - w.size + 1
-    w = np.maximum(w, 1e-8 * np.max(w, initial=1e-8)) * np.minimum(1.0, q / (FAINT * np.median(q)))
+    share = np.maximum(w, 1e-8 * np.max(w, initial=1e-8))
+    w = damped(q, share, FAINT * float(np.median(q / share)))
     scale = _arrays.from_numpy(1 / np.sqrt(w), G)
     T = scale[:, None] * G * scale
     T = (T + adjoint(T)) / 2
     slack = 4 * _dense.U * (w.size + terms) * float(np.max(q / w))
-    return Elimination(T, w, v, slack, freedom)
+    return Elimination(T, w, v, slack, freedom, q, share)
+
+
+def damped(q: np.ndarray, share: np.ndarray, limit: float) -> np.ndarray:
+    """Return the shares, less where the energy of a channel is below `limit` for each degree of freedom.
+
+    The diagonal of T is at most q / w. Where it is near the variance of the noise, a channel may be an eigenvector of its own.
+    """
+    return share * np.minimum(1.0, q / (share * limit))
 
 
 def diagonal(q: Array) -> Array:

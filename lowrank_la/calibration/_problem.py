@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -9,33 +10,36 @@ import numpy as np
 
 from lowrank_la import _arrays, _checks
 from lowrank_la._arrays import Array, Door
-from lowrank_la.calibration._operators import CodedFourier
+from lowrank_la.calibration._operators import CodedFourier, MatrixFree, Operators
 from lowrank_la.factor import _dense
 
 NAME = "self_calibrate"
 MODELS = ("auto", "repeated", "diverse", "snapshots")
 REPEATED, DIVERSE, SNAPSHOTS = MODELS[1:]
-MOST_ENTRIES = 1 << 27  # of sensing matrices that are made from operators: 2 GiB
-LARGEST = 1024  # channels up to which coded Fourier operators become matrices
+LARGEST = 1024  # channels up to which operators become matrices
+MOST_ENTRIES = 1 << 25  # of these matrices: 512 MiB
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Measurements of live channels in double precision.
+    """Measurements in double precision.
 
     Attributes
     ----------
     model : str
         One of `MODELS`.
     Y : array (p, m)
-        Measurements.
-    A : array (p, m, n) or (m, n), or CodedFourier
+        Measurements of live channels, or of all channels if A is matrix-free.
+    A : array (p, m, n) or (m, n), or MatrixFree
         Sensing matrices; one for all snapshots in the model "snapshots" only.
+    dead : int
+        Channels of Y that are dead.
     """
 
     model: str
     Y: Array
     A: Any
+    dead: int = 0
 
     @property
     def p(self) -> int:
@@ -52,6 +56,8 @@ class Problem:
     @property
     def columns_used(self) -> int:
         """Columns of a sensing matrix that are not zero, at most."""
+        if isinstance(self.A, Operators):
+            return self.n
         if isinstance(self.A, CodedFourier):
             nonzero = _arrays.to_numpy(self.A.flat) != 0
         else:
@@ -81,64 +87,71 @@ def enter(Y: Any, A: Any, model: str) -> tuple[Door, Problem, np.ndarray]:
         Arrays belong to different libraries, or are none.
     """
     _checks.choice(NAME, "model", model, MODELS)
-    operator = A if isinstance(A, CodedFourier) else None
-    if operator is not None:
-        A = None
-    elif isinstance(A, list | tuple) and len(A) > 0 and all(map(_arrays.is_operator, A)):
-        A = _matrices(A)
-    door, [Y, matrices] = _dense.enter(NAME, Y=Y, A=A) if operator is None else (*_only(Y, operator),)
+    free = _matrix_free(A)
+    if free is None:
+        door, [Y, A] = _dense.enter(NAME, Y=Y, A=_checks.given(NAME, "A", A))
+        _checks.ndim(NAME, "A", A, (2, 3))
+        A = _dense.wide(A)
+    else:
+        (door, Y), A = _beside(Y, free), free
     _checks.ndim(NAME, "Y", Y, 2)
     Y = _dense.wide(Y)
-    A = operator if operator is not None else _dense.wide(matrices)
-    if operator is None:
-        _checks.ndim(NAME, "A", A, (2, 3))
     _fit(Y, A, model)
-    if operator is not None and _arrays.namespace(Y) is not _arrays.namespace(operator.flat):
-        raise TypeError(f"{NAME}: arrays must belong to one library; Y and the masks of A do not")
+    if free is not None and free.shape[-2] <= LARGEST and math.prod(free.shape) <= MOST_ENTRIES:
+        A = free.matrices()
     dead = ~np.any(_dense.host(_arrays.namespace(Y).abs(Y)) > 0, axis=0)
     if dead.all():
         raise ValueError(f"{NAME}: Y must have a channel that is not zero in all snapshots; got zeros in all {dead.size}")
-    if operator is not None and (operator.shape[-1] <= LARGEST or dead.any()):
-        A = _small(operator, int(dead.sum()))
+    if not isinstance(A, MatrixFree):
+        dead |= unseen(A)
+        if dead.all():
+            raise ValueError(f"{NAME}: A must have a row that is not zero for a channel that is not; got none in shape {tuple(A.shape)}")
     return door, _alive(Problem(_model(A, model), Y, A), dead), dead
 
 
-def _only(Y: Any, operator: CodedFourier) -> tuple[Door, list[Array]]:
-    """Enter Y alone, complex like every Fourier transform."""
-    _dense.refuse_sparse(NAME, Y=Y)
-    door, [Y] = _arrays.enter(NAME, Y=Y)
-    if not _dense.is_complex(Y):
-        xp = _arrays.namespace(Y)
-        narrow = Y.dtype == xp.float32
-        door, [Y] = _arrays.enter(NAME, Y=xp.astype(Y, xp.complex64 if narrow else xp.complex128))
-    _checks.not_empty(NAME, "Y", Y)
-    return door, [_checks.finite(NAME, "Y", Y), None]
+def unseen(A: Array) -> np.ndarray:
+    """Say which channels no signal reaches: there all of Y is noise."""
+    size = _dense.host(_arrays.namespace(A).abs(A))
+    return ~np.any(size > 0, axis=-1 if A.ndim == 2 else (0, 2))
 
 
-def _small(operator: CodedFourier, dead: int) -> Array:
-    m = operator.shape[-1]
-    if m > LARGEST:
-        raise ValueError(f"{NAME}: Y must have no channel of zeros for a CodedFourier of more than {LARGEST} channels; got {dead} of {m}")
-    return operator.matrices()
+def _matrix_free(A: Any) -> MatrixFree | None:
+    """Return operators as such; None for arrays."""
+    if isinstance(A, CodedFourier):
+        return A
+    parts = A if isinstance(A, list | tuple) else [A]
+    return Operators(NAME, A) if len(parts) > 0 and all(map(_is_operator, parts)) else None
 
 
-def _matrices(operators: Any) -> np.ndarray:
-    """Apply linear operators to the identity.
+def _is_operator(x: Any) -> bool:
+    return hasattr(x, "shape") and (hasattr(x, "matmat") or hasattr(x, "__matmul__")) and not _arrays.is_array(x)
+
+
+def _beside(Y: Any, free: MatrixFree) -> tuple[Door, Array]:
+    """Enter measurements alone, complex if products are.
 
     Raises
     ------
-    ValueError
-        Their shapes differ, or there are too many entries.
+    TypeError
+        Y belongs to another library than the masks.
     """
-    shapes = {tuple(op.shape) for op in operators}
-    m, n = next(iter(shapes))
-    if len(shapes) > 1:
-        raise ValueError(f"{NAME}: A must be operators of one shape; got {sorted(shapes)}")
-    if len(operators) * m * n > MOST_ENTRIES:
-        raise ValueError(
-            f"{NAME}: A must be a CodedFourier beyond {MOST_ENTRIES} entries; got {len(operators)} operators of shape {(m, n)}"
-        )
-    return np.stack([np.asarray(op.matmat(np.eye(n))) for op in operators])
+    _dense.refuse_sparse(NAME, Y=Y)
+    door, [Y] = _arrays.enter(NAME, Y=Y)
+    _checks.not_empty(NAME, "Y", Y)
+    _checks.finite(NAME, "Y", Y)
+    xp = _arrays.namespace(Y)
+    if isinstance(free, CodedFourier) and xp is not _arrays.namespace(free.flat):
+        raise TypeError(f"{NAME}: arrays must belong to one library; Y and the masks of A do not")
+    if _dense.is_complex(Y):
+        if isinstance(free, Operators):
+            free.on(Y)
+        return door, Y
+    if isinstance(free, Operators) and not free.on(Y):
+        return door, Y
+    door, [Y] = _arrays.enter(NAME, Y=xp.astype(Y, xp.complex64 if Y.dtype == xp.float32 else xp.complex128))
+    if isinstance(free, Operators):
+        free.on(Y)
+    return door, Y
 
 
 def _fit(Y: Array, A: Any, model: str) -> None:
@@ -160,10 +173,10 @@ def _model(A: Any, model: str) -> str:
 def _alive(problem: Problem, dead: np.ndarray) -> Problem:
     """Drop dead channels; repeat the one matrix that all snapshots share in the models with many."""
     Y, A, xp = problem.Y, problem.A, _arrays.namespace(problem.Y)
-    if isinstance(A, CodedFourier):
+    if isinstance(A, MatrixFree):
         if len(A.shape) == 2 and problem.model != SNAPSHOTS:
             A = A.repeated(Y.shape[0])
-        return replace(problem, A=A)
+        return replace(problem, A=A, dead=int(dead.sum()))
     if dead.any():
         places = _arrays.from_numpy(np.flatnonzero(~dead), Y)
         Y, A = xp.take(Y, places, axis=1), xp.take(A, places, axis=-2)
@@ -183,7 +196,7 @@ class Counts(NamedTuple):
 
 def counts(problem: Problem, n: int | None = None) -> Counts:
     """Count, with the sparsity for the number of unknowns in a signal if there is one."""
-    return Counts(problem.model, problem.p, problem.m, problem.columns_used if n is None else n)
+    return Counts(problem.model, problem.p, problem.m - problem.dead, problem.columns_used if n is None else n)
 
 
 def check_counts(given: Counts, known: int = 0, *, function: str = NAME) -> None:

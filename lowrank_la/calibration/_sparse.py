@@ -6,41 +6,48 @@ import numpy as np
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
-from lowrank_la.calibration import _models, _polish, _spectral
-from lowrank_la.calibration._problem import DIVERSE, REPEATED, Problem, counts, enough
+from lowrank_la.calibration import _models, _polish, _search, _spectral
+from lowrank_la.calibration._problem import DIVERSE, REPEATED, SNAPSHOTS, Problem, counts, enough
 from lowrank_la.calibration._spectral import Options
-from lowrank_la.factor import _dense
-from lowrank_la.factor._dense import adjoint, conj, host
+from lowrank_la.factor._dense import adjoint, host
 
 ROUNDS = 10  # of supports and gains
-STEPS = 500  # of the truncated power method
+FEW = 256  # channels up to which supports of many signals are searched for: an eigenproblem of that size for each trial
 
 
 def support(problem: Problem, k: int, options: Options) -> np.ndarray:
-    """Find the k entries that matter: (k,), or (p, k) for the model "diverse"."""
+    """Find the k entries that matter, (k,), or (p, k) for the model "diverse": of all supports that are tried, the one that fits best."""
     xp = _arrays.namespace(problem.Y)
-    v = _spectral.first_sizes(host(xp.sum(xp.abs(problem.Y) ** 2, axis=0)))
-    if options.unit_modulus:
-        v = np.ones_like(v)
+    q = host(xp.sum(xp.abs(problem.Y) ** 2, axis=0))
+    v = np.ones_like(q) if options.unit_modulus else _spectral.first_sizes(q)
+    tried: dict[bytes, tuple[float, np.ndarray]] = {}
+    for found in _starts(problem, q, v, k, options):
+        for _ in range(ROUNDS):
+            if found.tobytes() in tried:
+                break
+            fit = _fitted(problem, found, options, v)
+            tried[found.tobytes()] = fit.history[-1], found
+            found = _pursuit(problem, fit.d, k)
+    return min(tried.values(), key=lambda pair: pair[0])[1]
+
+
+def _starts(problem: Problem, q: np.ndarray, v: np.ndarray, k: int, options: Options) -> list[np.ndarray]:
+    """Search for supports that all snapshots share; else pursue them for the gains of dense signals."""
+    Y, A = _arrays.to_numpy(problem.Y), problem.A
     if problem.model == REPEATED:
-        found = _truncated(problem, v, k)
-        d = _fitted(problem, found, options, v)
-    else:
-        d = _first_gains(problem, v, options)
-        found = _pursuit(problem, d, k)
-    for _ in range(ROUNDS):
-        d = _fitted(problem, found, options, v)
-        again = _pursuit(problem, d, k)
-        if np.array_equal(again, found):
-            break
-        found = again
-    return found
+        A = v[:, None] * _arrays.to_numpy(A)
+        B = np.sum(Y.conj()[:, :, None] * A, axis=0) / np.sqrt(q)[:, None]
+        A = A.reshape(-1, problem.n)
+        return _search.supports(_search.OneSignal(A.conj().T @ A, B.conj().T @ B), k)
+    if problem.model == SNAPSHOTS and problem.m <= FEW:
+        return _search.supports(_search.ManySignals(v[:, None] * _arrays.to_numpy(A), Y, q), k)
+    return [_pursuit(problem, _first_gains(problem, v, options), k)]
 
 
-def _fitted(problem: Problem, found: np.ndarray, options: Options, v: np.ndarray) -> Array:
+def _fitted(problem: Problem, found: np.ndarray, options: Options, v: np.ndarray) -> _polish.Fit:
     small = problem.columns(found)
     d, _ = _spectral.gains(lambda v: _models.eliminate(small, v), v, options)
-    return _polish.polish(small, d, options, 10).d
+    return _polish.polish(small, d, options, 10)
 
 
 def _first_gains(problem: Problem, v: np.ndarray, options: Options) -> Array:
@@ -48,47 +55,6 @@ def _first_gains(problem: Problem, v: np.ndarray, options: Options) -> Array:
     if enough(counts(problem)):
         return _spectral.gains(lambda v: _models.eliminate(problem, v), v, options)[0]
     return _arrays.namespace(problem.Y).astype(_arrays.from_numpy(v, problem.Y), problem.Y.dtype)
-
-
-def _truncated(problem: Problem, v: np.ndarray, k: int) -> np.ndarray:
-    """Find the smallest sparse quotient of K - B^H diag(1 / q) B, the matrix with the gains eliminated, by truncated power steps."""
-    xp, Y = _arrays.namespace(problem.Y), problem.Y
-    A = _arrays.from_numpy(v, Y)[:, None] * problem.A
-    q = xp.sum(xp.abs(Y) ** 2, axis=0)
-    B = xp.sum(conj(Y)[:, :, None] * A, axis=0) / xp.sqrt(q)[:, None]
-    H = xp.sum(adjoint(A) @ A, axis=0) - adjoint(B) @ B
-    values, V = xp.linalg.eigh((H + adjoint(H)) / 2)
-    H = float(values[-1]) * _dense.eye(xp, problem.n, H) - H
-    x, found = V[:, 0], np.arange(problem.n)
-    for keep in _shrinking(problem.n, k):
-        for _ in range(STEPS // 10):
-            x, found = _cut(H @ x[:, None], keep)
-    for _ in range(STEPS):
-        last = found
-        x, found = _cut(H @ x[:, None], k)
-        if np.array_equal(last, found):
-            break
-    return found
-
-
-def _shrinking(n: int, k: int) -> list[int]:
-    """Let the number of entries fall by a factor two at a time: fewer wrong turns."""
-    sizes = []
-    while n > 2 * k:
-        n //= 2
-        sizes.append(n)
-    return sizes
-
-
-def _cut(x: Array, k: int) -> tuple[Array, np.ndarray]:
-    """Keep the k largest entries."""
-    xp, x = _arrays.namespace(x), x[:, 0]
-    size = host(xp.abs(x))
-    found = np.sort(np.argsort(-size, kind="stable")[:k])
-    mask = np.zeros(size.size)
-    mask[found] = 1
-    x = x * _arrays.from_numpy(mask, x)
-    return x / xp.linalg.vector_norm(x), found
 
 
 def _pursuit(problem: Problem, d: Array, k: int) -> np.ndarray:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 
 from lowrank_la import _arrays
 from lowrank_la._arrays import Array
+from lowrank_la._threads import serial_blas
 from lowrank_la.calibration._models import Elimination
 from lowrank_la.factor import _dense
 from lowrank_la.factor._dense import adjoint, host
 
 SPREAD = 1e-6  # smallest trial size of a gain, over the largest
+NOISY = 3.0  # energy of a channel per degree of freedom, over the variance of the noise, below which its weight falls
+SERIAL = 600  # channels below which threads of SciPy's BLAS, next to those of NumPy's that still spin, make everything slower
 Eliminate = Callable[[np.ndarray], Elimination]
 
 
@@ -55,17 +59,31 @@ def sizes(v: np.ndarray) -> np.ndarray:
 
 
 def gains(form: Eliminate, v: np.ndarray, options: Options) -> tuple[Array, Elimination]:
-    """Alternate between an eigenvector and new trial sizes; return gains and the last matrix."""
+    """Alternate between an eigenvector and new trial sizes; return gains and the last matrix.
+
+    Weights that are too small for the noise of faint channels bias their gains; so once the noise is known, only channels that drown in
+    it are left with such weights.
+    """
     if options.smooth or options.unit_modulus:
         v = np.ones_like(v)
     made = form(v)
-    d = _scaled(made, _vector(made, options))
+    u = _vector(made, options, last=options.unit_modulus or not options.reweight)
     if options.unit_modulus:
+        d = _scaled(made, u)
         return d / _arrays.namespace(d).abs(d), made
-    for _ in range(options.reweight):
+    d, variance = _scaled(made, u), quotient(made, u)
+    for left in reversed(range(options.reweight)):
         made = form(sizes(host(_arrays.namespace(d).abs(d))))
-        d = _scaled(made, _vector(made, options))
+        sharp = made.damped(NOISY * max(variance, made.slack))
+        u = _vector(sharp, options, last=sharp is made and not left)
+        d, variance = _scaled(sharp, u), quotient(sharp, u)
     return d, made
+
+
+def quotient(made: Elimination, u: Array) -> float:
+    """Return the Rayleigh quotient of u, which is the variance of the noise for the true gains."""
+    xp = _arrays.namespace(u)
+    return max(float(xp.real(xp.vecdot(u, made.T @ u))), 0.0) / float(xp.linalg.vector_norm(u)) ** 2
 
 
 def _scaled(made: Elimination, u: Array) -> Array:
@@ -77,7 +95,8 @@ def _scaled(made: Elimination, u: Array) -> Array:
     return _arrays.from_numpy(made.v * made.root, u) / u
 
 
-def _vector(made: Elimination, options: Options) -> Array:
+def _vector(made: Elimination, options: Options, last: bool = False) -> Array:
+    """Return u for the gains; the certificate and the polish want the whole spectrum of the last matrix."""
     T, xp = made.T, _arrays.namespace(made.T)
     if options.smooth:
         T = T + _roughness(made, options.smooth)
@@ -85,6 +104,8 @@ def _vector(made: Elimination, options: Options) -> Array:
         return _completed(made, T, options.places, options.values)
     if options.method == "lstsq":
         return _lstsq(made, T)
+    if last and not options.smooth:
+        return made.spectrum[1][:, 0]
     return smallest(xp, T)
 
 
@@ -93,7 +114,8 @@ def smallest(xp: _arrays.Namespace, T: Array) -> Array:
     if isinstance(T, np.ndarray):
         import scipy.linalg
 
-        return scipy.linalg.eigh(T, subset_by_index=[0, 0], check_finite=False)[1][:, 0]
+        with serial_blas() if T.shape[0] < SERIAL else nullcontext():
+            return scipy.linalg.eigh(T, subset_by_index=[0, 0], check_finite=False)[1][:, 0]
     return xp.linalg.eigh(T)[1][:, 0]
 
 

@@ -90,6 +90,7 @@ def oracle_lstsq(y: Array, factors: Sequence[Any], support: Sequence[Any]) -> Sp
     """
     entry = _problem.enter("oracle_lstsq", y, factors)
     problem = entry.problem
+    support = _checks.several("oracle_lstsq", "support", support)
     if len(support) != len(problem.A):
         raise ValueError(
             f"oracle_lstsq: support must have one sequence of indices for each of {len(problem.A)} factors; got {len(support)}"

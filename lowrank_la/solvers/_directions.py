@@ -141,9 +141,9 @@ def direction_loss(A: Any, R: Array, D: Array) -> Array:
     Raises
     ------
     ValueError
-        D has not the shape of R.
+        D has not the shape of R, or A does not fit.
     TypeError
-        R and D belong to different libraries.
+        R or D is no array, or they belong to different libraries.
 
     Examples
     --------
@@ -153,7 +153,16 @@ def direction_loss(A: Any, R: Array, D: Array) -> Array:
     >>> direction_loss(A, R, np.linalg.solve(A, R)).round(6), direction_loss(A, R, R).round(6)
     (array([0.]), array([0.471405]))
     """
-    _checks.shape("direction_loss", "D", D, tuple(R.shape))
+    function = "direction_loss"
+    for name, x in (("R", R), ("D", D)):
+        if not _arrays.is_array(x):
+            raise TypeError(f"{function}: {name} must be an array; got {type(x).__name__}")
+    _checks.shape(function, "D", D, tuple(_checks.ndim(function, "R", R, 2).shape))
+    n = R.shape[0]
+    if _arrays.is_array(A) or not hasattr(A, "__matmul__"):
+        A = _arrays.beside(function, "A", A, R)
+    if tuple(getattr(A, "shape", ())) != (n, n):
+        raise ValueError(f"{function}: A must have shape {(n, n)}, as R has {n} rows; got {getattr(A, 'shape', type(A).__name__)}")
     xp = _arrays.namespace(R, D)
     Q = A @ D
     across, squares = xp.sum((xp.conj(Q) if xp.isdtype(Q.dtype, "complex floating") else Q) * R, axis=0), xp.sum(xp.abs(Q) ** 2, axis=0)

@@ -13,6 +13,8 @@ from lowrank_la._arrays import Array, Door, is_complex
 from lowrank_la.solvers._block import norms
 from lowrank_la.solvers._system import FEW, System, U, compressed, precision, take
 
+HUGE = 1e140  # squares of entries add up without overflow
+
 
 class Rectangular(System):
     """min ||B - A X||, where A is the given matrix with damp I below, and B the given right-hand sides with zeros below.
@@ -114,17 +116,33 @@ def enter(function: str, A: Any, b: Array, damp: float) -> Rectangular:
     Raises
     ------
     ValueError
-        A shape is wrong, an entry is not finite, or the adjoint of a linear map is none.
+        A shape is wrong, an entry is not finite or too large, or the adjoint of a linear map is none.
     TypeError
         A is no linear map with an adjoint, or arrays belong to different libraries.
     """
     door, matrix, b, stored = take(function, A, b)
     if stored:
         matrix = compressed(matrix) if _arrays.is_sparse(matrix) else matrix
-        return Rectangular(function, door, _checks.finite(function, "A", matrix), b, damp)
+        return Rectangular(function, door, _moderate(function, _checks.finite(function, "A", matrix)), b, damp)
     system = _Mapped(function, door, matrix, b, damp)
     _adjoined(system, precision(door, A))
     return system
+
+
+def _moderate(function: str, A: Any) -> Any:
+    """Require entries whose squares do not overflow in sums.
+
+    Raises
+    ------
+    ValueError
+        One is too large.
+    """
+    data = A.data if _arrays.is_sparse(A) else A
+    xp = _arrays.namespace(data)
+    largest = float(xp.max(xp.abs(data))) if math.prod(data.shape) else 0.0
+    if largest > HUGE:
+        raise ValueError(f"{function}: A must have entries of size at most {HUGE:g}; got {largest:.3g}")
+    return A
 
 
 def _adjoined(system: Rectangular, roundoff: float) -> None:

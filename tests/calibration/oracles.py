@@ -51,6 +51,30 @@ def sine(d, truth, weights):
     return np.linalg.norm(v - np.vdot(u, v) * u)
 
 
+def projected(Y, A, model):
+    """The matrix of sum_l ||diag(y_l) t - A_l x_l||^2 at the best signals, by projectors."""
+    p, m = Y.shape
+    if model == "repeated":
+        Q = np.linalg.qr(A.reshape(p * m, -1))[0].reshape(A.shape)
+        B = np.sum(Y.conj()[:, :, None] * Q, axis=0)
+        return np.diag(np.sum(abs(Y) ** 2, axis=0)) - B @ B.conj().T
+    Q = np.linalg.qr(A)[0]
+    P = np.broadcast_to(np.eye(m) - Q @ Q.conj().swapaxes(-1, -2), (p, m, m))
+    return sum(y.conj()[:, None] * P[l] * y for l, y in enumerate(Y))
+
+
+def floor(t, model):
+    """Root of the Cramer-Rao bound of the squared relative error of complex gains after alignment: signals unknown, as is the scale.
+
+    The derivatives by relative changes of the gains are diag(d_i a_li^T x_l); what the signals could undo is projected out.
+    """
+    values, V = np.linalg.eigh(projected(t.Y - t.E, t.d[:, None] * t.A, model))
+    half = t.d[:, None] * V[:, 1:] / np.sqrt(values[1:])
+    unit = t.d / np.linalg.norm(t.d)
+    half = half - np.outer(unit, unit.conj() @ half)
+    return np.linalg.norm(t.E) / np.sqrt(t.E.size) * np.linalg.norm(half) / np.linalg.norm(t.d)
+
+
 def system(Y, A, model, v):
     """The linear system M [t; x] = 0 as a dense matrix, sensing matrices scaled by v."""
     p, m = Y.shape

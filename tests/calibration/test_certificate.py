@@ -77,9 +77,66 @@ def test_error_bars_are_those_of_repeated_noise(model, sizes, real):
     assert worst.max() < 3
 
 
+@pytest.mark.parametrize(("model", "sizes"), [("repeated", (24, 8, 4)), ("diverse", (24, 6, 5)), ("snapshots", (24, 6, 12))])
+@pytest.mark.parametrize("known", [False, True])
+def test_error_bars_of_the_signals_are_those_of_repeated_noise(model, sizes, known):
+    rng, squares = np.random.default_rng(4), []
+    for _ in range(80):
+        t = oracles.draw(rng, model, *sizes, 40)
+        places = (np.arange(3), t.d[:3]) if known else None
+        result = self_calibrate(t.Y, t.A, model=model, known=places, x_error=True)
+        scale = 1 if known else np.average(t.d / result.d, weights=result.weights / abs(result.d) ** 2)
+        squares.append(abs(result.x - scale * t.X) ** 2 / result.x_error**2)
+    assert result.x_error.shape == t.X.shape
+    assert np.mean(squares) == pytest.approx(1, abs=0.1)
+    assert np.mean(squares, axis=0).max() < 2
+
+
+def test_error_bars_of_sparse_signals_and_of_known_channels():
+    t = oracles.draw(np.random.default_rng(5), "snapshots", 24, 10, 12, 40, sparsity=3)
+    result = self_calibrate(t.Y, t.A, sparsity=3, x_error=True, normalize="unit_norm")
+    assert np.array_equal(np.flatnonzero(result.x_error[0]), result.support)
+    assert self_calibrate(t.Y, t.A).x_error is None
+    everything = self_calibrate(t.Y, t.A, known=(np.arange(24), t.d), x_error=True)
+    N = np.linalg.inv((t.d[:, None] * t.A).conj().T @ (t.d[:, None] * t.A))
+    np.testing.assert_allclose(everything.x_error, everything.noise_std * np.tile(np.sqrt(np.diag(N).real), (12, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["repeated", "diverse", "snapshots"])
+def test_channels_count_by_their_noise(model):
+    """Noise of a decade of sizes: errors fall if it is known, error bars are right, and the bound is tighter than for the largest noise."""
+    rng, rows = np.random.default_rng(7), []
+    for _ in range(40):
+        t = oracles.draw(rng, model, *{"repeated": (24, 8, 4), "diverse": (24, 6, 5), "snapshots": (24, 6, 12)}[model], 30)
+        sizes = 10 ** -rng.random(24)
+        Y, noise = t.Y - t.E + sizes * t.E, sizes * np.linalg.norm(t.E) / np.sqrt(24)
+        plain, known = self_calibrate(Y, t.A, model=model), self_calibrate(Y, t.A, model=model, noise=noise)
+        exact = np.linalg.norm(sizes * t.E, axis=0)
+        bound = self_calibrate(Y, t.A, model=model, noise=exact)
+        assert oracles.sine(bound.d, t.d, bound.weights) <= bound.certificate.bound
+        scale = np.vdot(known.d, t.d) / np.vdot(known.d, known.d)
+        square = np.mean(abs(known.d - t.d / scale) ** 2 / known.d_error**2)
+        loose = self_calibrate(Y, t.A, model=model, noise=exact.max()).certificate.bound
+        level = known.noise_std * np.sqrt(len(Y)) / np.sqrt(np.mean(noise**2))
+        rows.append([oracles.error(plain.d, t.d), oracles.error(known.d, t.d), square, bound.certificate.bound, loose, level])
+    plain, known, square, bound, loose, level = np.mean(rows, axis=0)
+    assert known < plain
+    assert square == pytest.approx(1, abs=0.2)
+    assert bound < 0.8 * loose
+    assert level == pytest.approx(1, abs=0.05)
+
+
+def test_no_gap_no_error_bars():
+    t = oracles.draw(np.random.default_rng(6), "snapshots", 12, 4, 3, np.inf)
+    with pytest.warns(ConvergenceWarning, match="ratio of 1"):
+        result = self_calibrate(np.repeat(t.Y[:1], 9, axis=0), t.A, x_error=True)  # one snapshot, nine times
+    assert np.isinf(result.d_error).all()
+    assert np.isinf(result.x_error).all()
+
+
 def test_no_freedom_no_error_bars():
     t = oracles.draw(np.random.default_rng(2), "snapshots", 5, 4, 4, 40)  # 20 equations, 20 unknowns
-    with pytest.warns(ConvergenceWarning):
+    with pytest.warns(ConvergenceWarning, match="as many unknowns as equations"):
         result = self_calibrate(t.Y, t.A)
     assert np.isinf(result.d_error).all()
     assert result.noise_std == np.inf

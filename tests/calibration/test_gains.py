@@ -1,5 +1,7 @@
 """What is known about gains: some of them, smoothness, modulus one."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,21 @@ def test_error_bars_with_known_gains():
     assert np.mean(squares) == pytest.approx(1, abs=0.2)
 
 
+@pytest.mark.parametrize("model", ["repeated", "diverse", "snapshots"])
+@pytest.mark.parametrize("options", [{}, {"unit_modulus": True}])
+def test_the_polish_with_known_gains_is_fast_and_monotone(model, options):
+    rng = np.random.default_rng(7)
+    for _ in range(5):
+        sizes = {"repeated": (24, 8, 4), "diverse": (24, 6, 5), "snapshots": (24, 6, 12)}[model]
+        t = oracles.draw(rng, model, *sizes, 25, spread=0 if options else 0.5)
+        result = self_calibrate(t.Y, t.A, model=model, known=([0, 1], t.d[:2]), **options)
+        np.testing.assert_allclose(result.d[:2], t.d[:2], rtol=1e-12)
+        assert 1 < len(result.history) < 40  # over a hundred steps where the scale moves by alternation alone
+        assert all(later <= sooner for sooner, later in pairwise(result.history))
+        if options:
+            np.testing.assert_allclose(abs(result.d), 1, rtol=1e-12)
+
+
 def test_all_gains_known_leave_a_least_squares_problem():
     t = oracles.draw(np.random.default_rng(3), "snapshots", 12, 4, 6, 30)
     result = self_calibrate(t.Y, t.A, known=(np.arange(12)[::-1], t.d[::-1]))
@@ -82,6 +99,23 @@ def test_phases_alone():
         free = self_calibrate(t.Y, t.A, model="diverse", max_iter=60)
         ratios.append(oracles.error(result.d, t.d) / oracles.error(free.d, t.d))
     assert np.mean(ratios) < 0.9
+
+
+@pytest.mark.filterwarnings(IGNORE)
+@pytest.mark.parametrize("model", ["repeated", "diverse", "snapshots"])
+@pytest.mark.parametrize("known", [False, True])
+def test_error_bars_of_phases(model, known):
+    rng, rows = np.random.default_rng(8), []
+    sizes = {"repeated": (24, 8, 4), "diverse": (24, 6, 5), "snapshots": (24, 6, 12)}[model]
+    for _ in range(60):
+        t = oracles.draw(rng, model, *sizes, 30, spread=0)
+        places = ([0, 1], t.d[:2]) if known else None
+        result = self_calibrate(t.Y, t.A, model=model, unit_modulus=True, known=places, x_error=True)
+        scale = 1 if known else np.average(t.d / result.d, weights=result.weights)
+        free = slice(2 if known else 0, None)
+        square = abs(result.d * scale - t.d)[free] ** 2 / result.d_error[free] ** 2
+        rows.append([np.mean(square), np.mean(abs(result.x / scale - t.X) ** 2 / result.x_error**2)])
+    np.testing.assert_allclose(np.mean(rows, axis=0), 1, atol=0.15)
 
 
 def test_signs_of_real_gains():

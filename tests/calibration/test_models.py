@@ -45,7 +45,7 @@ def test_elimination_is_the_schur_complement(model):
     np.testing.assert_allclose(G, expected, atol=1e-11 * abs(expected).max())
     ranges = oracles.system(t.Y, t.A, model, v)[:, 24:]
     left = 1 - np.sum(abs(np.linalg.qr(ranges)[0]) ** 2, axis=1)
-    np.testing.assert_allclose(made.w, left.reshape(-1, 24).sum(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(made.share, left.reshape(-1, 24).sum(axis=0), rtol=1e-10)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -54,7 +54,7 @@ def test_weights_count_the_noise(model):
     rng, quotients = np.random.default_rng(0), []
     for _ in range(200):
         t = oracles.draw(rng, model, *SIZES[model], 30)
-        made = _models.eliminate(Problem(model, t.Y, t.A), abs(t.d))
+        made = _models.eliminate(Problem(model, t.Y, t.A), abs(t.d)).damped(1e-12)
         u = made.root * abs(t.d) / t.d
         variance = 1e-3 * np.mean(abs(t.Y - t.E) ** 2)
         quotients.append(np.vdot(u, made.T @ u).real / np.vdot(u, u).real / variance)
@@ -119,12 +119,17 @@ def test_least_squares_needs_phases_that_do_not_average_out():
 @pytest.mark.parametrize("model", MODELS)
 def test_backends(backend, model):
     t = oracles.draw(np.random.default_rng(7), model, *SIZES[model], 30)
-    expected = self_calibrate(t.Y, t.A)
-    result = self_calibrate(backend.array(t.Y), backend.array(t.A))
+    expected = self_calibrate(t.Y, t.A, x_error=True)
+    result = self_calibrate(backend.array(t.Y), backend.array(t.A), x_error=True)
     assert result.model == model
-    for name in ("d", "x", "d_error", "weights", "dead"):
+    for name in ("d", "x", "d_error", "x_error", "weights", "dead"):
         np.testing.assert_allclose(backend.numpy(getattr(result, name)), getattr(expected, name), atol=1e-7)
     assert result.certificate.bound == pytest.approx(expected.certificate.bound, rel=1e-6)
+    known = np.array([3, 1]), t.d[[3, 1]]
+    expected = self_calibrate(t.Y, t.A, model=model, known=known)
+    result = self_calibrate(backend.array(t.Y), backend.array(t.A), model=model, known=tuple(map(backend.array, known)))
+    np.testing.assert_allclose(backend.numpy(result.d), expected.d, atol=1e-6)
+    np.testing.assert_allclose(backend.numpy(result.d_error), expected.d_error, atol=1e-6)
 
 
 def test_float32_and_integers():
@@ -144,7 +149,7 @@ def test_dead_channels_are_flagged(model):
     Y = t.Y.copy()
     Y[:, [0, 7]] = 0
     before = Y.copy()
-    result = self_calibrate(Y, t.A, model=model, noise=1.0)
+    result = self_calibrate(Y, t.A, model=model, noise=np.linspace(1, 2, 24))
     assert np.array_equal(np.flatnonzero(result.dead), [0, 7])
     assert np.isnan(result.d[[0, 7]]).all()
     assert np.isnan(result.d_error[[0, 7]]).all()
@@ -154,6 +159,32 @@ def test_dead_channels_are_flagged(model):
     assert np.array_equal(Y, before)
     with pytest.raises(ValueError, match="normalize must name a live channel"):
         self_calibrate(Y, t.A, model=model, normalize="first")
+
+
+def test_channels_that_no_signal_reaches_are_dead():
+    t = oracles.draw(np.random.default_rng(9), "repeated", *SIZES["repeated"], 40)
+    A = t.A.copy()
+    A[:, 3, :] = 0
+    result = self_calibrate(t.Y, A, model="repeated")
+    assert np.array_equal(np.flatnonzero(result.dead), [3])
+    live = ~result.dead
+    assert oracles.error(result.d[live], t.d[live]) < 0.05
+
+
+def test_odd_but_legal_input():
+    t = oracles.draw(np.random.default_rng(18), "snapshots", *SIZES["snapshots"], 40)
+    base = self_calibrate(t.Y, t.A)
+    np.testing.assert_allclose(self_calibrate(t.Y.tolist(), t.A.tolist()).d, base.d)
+    twice = self_calibrate(np.concatenate([t.Y, t.Y, 0 * t.Y[:3]]), t.A)  # duplicates and zeros say nothing new
+    np.testing.assert_allclose(twice.d, base.d, atol=1e-5)
+    muted = t.d * (np.arange(24) != 4)  # a gain of zero, which noise hides
+    result = self_calibrate((t.Y - t.E) / t.d * muted + t.E, t.A)
+    assert abs(result.d[4]) < 0.1
+    assert oracles.error(np.delete(result.d, 4), np.delete(t.d, 4)) < 0.05
+    small = oracles.draw(np.random.default_rng(19), "repeated", 10, 1, 1, np.inf)
+    with pytest.warns(ConvergenceWarning, match="as many unknowns as equations"):
+        result = self_calibrate(small.Y, small.A, model="repeated")
+    assert oracles.error(result.d, small.d) < 1e-10
 
 
 def test_weak_channels_do_no_harm():
@@ -243,6 +274,13 @@ BAD = [
     ((Y, A), {"method": "best"}, ValueError, "method must be one of"),
     ((Y, A), {"noise": -1.0}, ValueError, "noise must be a number of at least 0"),
     ((Y, A), {"noise": np.ones(3)}, ValueError, "noise must have shape"),
+    ((Y, A), {"noise": "loud"}, TypeError, "noise must be an array of numbers"),
+    ((Y, A), {"noise": 1j}, TypeError, "noise must be real"),
+    ((Y, None), {}, TypeError, "A must be an array of numbers; got NoneType"),
+    ((Y, 0 * A), {}, ValueError, "A must have a row that is not zero"),
+    ((Y.real, A.real), {"known": ([0], [1j])}, TypeError, "values in known must be real"),
+    ((Y, A), {"known": ([0, 1], [1.0, 2.0]), "unit_modulus": True}, ValueError, "modulus one with unit_modulus; got 1 others"),
+    ((Y, A), {"x_error": "yes"}, ValueError, "x_error must be one of"),
     ((Y, A), {"known": 3}, TypeError, "known must be a tuple"),
     ((Y, A), {"known": ([0, 0], [1.0, 1.0])}, ValueError, "distinct live channels"),
     ((Y, A), {"known": ([0], [0.0])}, ValueError, "must not be zero"),

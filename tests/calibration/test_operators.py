@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from lowrank_la.calibration import CodedFourier, _matrix_free, self_calibrate
+from lowrank_la import limit_threads
+from lowrank_la.calibration import CodedFourier, _matrix_free, _reduced, self_calibrate
 from lowrank_la.calibration._problem import Problem
+from lowrank_la.calibration._spectral import Options
 from tests.calibration import oracles
 
 RNG = np.random.default_rng(0)
@@ -74,18 +76,19 @@ def test_small_operators_are_matrices(model, dims):
 def test_the_iterative_eigenproblem_is_the_dense_one(model):
     """The same pencil (G, diag q), from transforms and from matrices."""
     Y, A, *_ = coded(model, 2, p=5 if model != "snapshots" else 12)
-    form = _matrix_free.Elimination(Problem(model, Y, A))
     m = Y.shape[1]
+    form = _reduced.Elimination(Problem(model, Y, A), np.zeros(m, dtype=bool), Options("polished", 0))
     H = np.stack([form.apply(e) for e in np.eye(m) + 0j], axis=1)
     dense = np.broadcast_to(A.to_dense(), (len(Y), m, m))
     M = oracles.system(Y, dense, model, np.ones(m))
     scale = np.sqrt(np.sum(abs(Y) ** 2, axis=0))
     expected = np.eye(m) - oracles.schur(M, m) / np.outer(scale, scale)
     np.testing.assert_allclose(H, expected, atol=1e-10)
-    found = _matrix_free.spectral(form)
+    found = _matrix_free.leading(form, 1e-9)
     values, V = np.linalg.eigh(expected)
     assert abs(np.vdot(found.u, V[:, -1])) == pytest.approx(np.linalg.norm(found.u), rel=1e-8)
     np.testing.assert_allclose(1 - found.values[0], values[-1], atol=1e-8)
+    assert found.values[1] <= 1 - values[-2] + 1e-8
 
 
 @pytest.mark.parametrize(
@@ -104,13 +107,71 @@ def test_large_operators_go_by_transforms(model, dims, grid):
     assert result.noise_std == pytest.approx(1e-2 * np.sqrt(np.mean(abs(Y) ** 2)), rel=0.1)
 
 
-def test_the_iterative_path_says_what_it_cannot_do():
-    Y, A, *_ = coded("repeated", 1, grid=(2048,))
-    with pytest.raises(ValueError, match="self_calibrate: sparsity, smooth, known and method='lstsq' need matrices"):
-        self_calibrate(Y, A, smooth=1.0)
-    Y[:, 3] = 0
-    with pytest.raises(ValueError, match="no channel of zeros for a CodedFourier of more than 1024 channels; got 1 of 2048"):
-        self_calibrate(Y, A)
+@pytest.mark.parametrize(("model", "p"), [("repeated", 4), ("diverse", 6), ("snapshots", 20)])
+@pytest.mark.parametrize("held", [0, 300])
+def test_error_bars_are_those_of_repeated_noise(model, p, held):
+    """On average, and for strong and weak gains apart."""
+    squares, sizes = [], []
+    for seed in range(3):
+        Y, A, d, *_ = coded(model, 1, seed=seed, snr=40, p=p, grid=(1100,), kept=0.3)
+        places = np.arange(held)
+        result = self_calibrate(Y, A, model=model, known=(places, d[places]) if held else None)
+        scale = np.vdot(result.d, d) / np.vdot(result.d, result.d) if not held else 1.0
+        squares.append(abs(result.d - d / scale)[held:] ** 2 / result.d_error[held:] ** 2)
+        sizes.append(abs(d)[held:])
+        assert (result.d_error[:held] == 0).all()
+    squares, sizes = np.concatenate(squares), np.concatenate(sizes)
+    assert np.mean(squares) == pytest.approx(1, abs=0.1)
+    assert np.mean(squares[sizes < 0.8]) == pytest.approx(1, abs=0.15)
+    assert np.mean(squares[sizes > 1.2]) == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize(("model", "p", "k", "kept"), [("repeated", 4, 40, 1.0), ("diverse", 8, 20, 0.3), ("snapshots", 30, 20, 0.3)])
+def test_sparse_signals(model, p, k, kept):
+    rng = np.random.default_rng(3)
+    Y, A, d, x, E = coded(model, 1, p=p, grid=(1100,), kept=kept)
+    keep = rng.random(x.shape) if model != "snapshots" else np.broadcast_to(rng.random(1100), x.shape)
+    keep = np.where(x != 0, keep, -1)
+    x = np.where(keep >= np.sort(keep, axis=-1)[..., [-k]], x * 1.0 + np.sign(x.real), 0)
+    clean = d * A.apply(x)
+    Y = clean + 1e-2 * np.sqrt(np.mean(abs(clean) ** 2)) * E / np.sqrt(np.mean(abs(E) ** 2))
+    result = self_calibrate(Y, A, model=model, sparsity=k)
+    support = result.support if model != "snapshots" else np.broadcast_to(result.support, (p, k))
+    assert np.array_equal(support, np.sort(np.argsort(x == 0, axis=-1, kind="stable")[..., :k], axis=-1))
+    assert np.count_nonzero(result.x) == np.count_nonzero(x)
+    assert "given the support" in result.certificate.claim
+    dense = self_calibrate(Y, A, model=model)
+    assert oracles.error(result.d, d) < 0.9 * oracles.error(dense.d, d)
+
+
+def test_dead_channels_and_counts():
+    Y, A, d, *_ = coded("repeated", 1, snr=40, grid=(2048,))
+    Y[:, [3, 2000]] = 0
+    result = self_calibrate(Y, A, model="repeated", noise=1.0)
+    live = ~result.dead
+    assert np.flatnonzero(result.dead).tolist() == [3, 2000]
+    assert oracles.error(result.d[live], d[live]) < 0.03
+    with pytest.raises(ValueError, match="normalize must name a live channel"):
+        self_calibrate(Y, A, model="repeated", normalize=3)
     Y, A, *_ = coded("repeated", 1, grid=(2048,), p=1)
     with pytest.raises(ValueError, match="gains - 1 for the scale"):
         self_calibrate(Y, A, model="repeated")
+
+
+def test_backends(backend):
+    Y, A, *_ = coded("repeated", 2, snr=40, p=5, grid=(30, 40))
+    expected = self_calibrate(Y, A, model="repeated")
+    masks = backend.array(A.flat.reshape(5, 30, 40))
+    result = self_calibrate(backend.array(Y), CodedFourier(masks, dims=2), model="repeated")
+    for name in ("d", "x", "d_error", "weights"):
+        np.testing.assert_allclose(backend.numpy(getattr(result, name)), getattr(expected, name), rtol=1e-6, atol=1e-8)
+
+
+def test_the_answer_does_not_depend_on_threads():
+    Y, A, *_ = coded("repeated", 1, snr=40, p=4, grid=(1 << 15,))
+    before = Y.copy()
+    expected = self_calibrate(Y, A, model="repeated")
+    with limit_threads(1):
+        result = self_calibrate(Y, A, model="repeated")
+    np.testing.assert_allclose(result.d, expected.d, rtol=1e-10)
+    assert np.array_equal(Y, before)
