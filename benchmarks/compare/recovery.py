@@ -57,8 +57,8 @@ def ours(problem: Problem, **options: Any) -> np.ndarray:
         return recover(problem.op, problem.y, problem.rank, rng=0, **options).to_dense()
 
 
-def published_subgradient(problem: Problem, iterations: int = 1000) -> np.ndarray:
-    """Take the paper's steps 0.3 * 0.985^t from 1e-4 times the leading singular vectors of the signs."""
+def published_subgradient(problem: Problem, iterations: int = 1500, decay: float = 0.99) -> np.ndarray:
+    """Take the paper's steps from 1e-4 times the leading singular vectors of the signs, with the best decay of 0.985, 0.99 and 0.995."""
     assert problem.A is not None
     shape, (N, _) = problem.M.shape, problem.A.shape
     D = (np.sign(problem.y) @ problem.A).reshape(shape) / N
@@ -67,25 +67,27 @@ def published_subgradient(problem: Problem, iterations: int = 1000) -> np.ndarra
     for t in range(iterations):
         signs = np.sign(problem.A @ (U @ V.T).ravel() - problem.y)
         D = (signs @ problem.A).reshape(shape) / N
-        U, V = U - 0.3 * 0.985**t * D @ V, V - 0.3 * 0.985**t * D.T @ U
+        U, V = U - 0.3 * decay**t * D @ V, V - 0.3 * decay**t * D.T @ U
     return U @ V.T
 
 
-def l1_nuclear(problem: Problem, iterations: int = 300) -> np.ndarray:
-    """Minimise sum |r| + weight ||M||_* by the alternating direction method of multipliers, the convex relaxation."""
+def l1_nuclear(problem: Problem, iterations: int = 1000, penalty: float = 3.0, tol: float = 1e-10) -> np.ndarray:
+    """Minimise sum |r| + weight ||M||_*, the convex relaxation, by ADMM, with the best weight and penalty of twelve pairs."""
     assert problem.A is not None
     (N, _), shape = problem.A.shape, problem.M.shape
-    weight, A, y = N**0.5, problem.A, problem.y
-    solve = np.linalg.inv(A.T @ A + np.eye(A.shape[1]))
+    weight, A, y = N**0.5 * sum(length**0.5 for length in shape) / 2, problem.A, problem.y
+    solve = np.linalg.inv(A.T @ A + N * np.eye(A.shape[1]))
     r, p = np.zeros(N), np.zeros(N)
     Z, W = np.zeros(A.shape[1]), np.zeros(A.shape[1])
     for _ in range(iterations):
-        x = solve @ (A.T @ (y + r - p) + Z - W)
-        r = A @ x - y + p
-        r = np.sign(r) * np.maximum(abs(r) - 1, 0)
+        x = solve @ (A.T @ (y + r - p) + N * (Z - W))
+        misfit = A @ x - y
+        r = np.sign(misfit + p) * np.maximum(abs(misfit + p) - 1 / penalty, 0)
         P, s, Qh = np.linalg.svd((x + W).reshape(shape), full_matrices=False)
-        Z = ((P * np.maximum(s - weight, 0)) @ Qh).ravel()
-        p, W = p + A @ x - y - r, W + x - Z
+        Z = ((P * np.maximum(s - weight / (penalty * N), 0)) @ Qh).ravel()
+        p, W = p + misfit - r, W + x - Z
+        if np.linalg.norm(misfit - r) <= tol * np.linalg.norm(y) and np.linalg.norm(x - Z) <= tol * np.linalg.norm(x):
+            break
     return Z.reshape(shape)
 
 

@@ -94,7 +94,7 @@ def reading(name: str, path: str | os.PathLike[str]) -> Iterator[Any]:
     ValueError
         It is not such a file, or what is read from it does not fit.
     """
-    with expecting(f"{name}.load: {os.fspath(path)} must be a file that {name}.save wrote"), np.load(path, allow_pickle=False) as file:
+    with expecting(f"{name}.load: {path} must be a file that {name}.save wrote"), np.load(path, allow_pickle=False) as file:
         yield file
 
 
