@@ -295,7 +295,8 @@ def _places(name: str, init: Any, problem: Stack, options: Options, n_init: int 
     if n_init not in (None, 1):
         raise ValueError(f"{name}: n_init must be None or 1 beside init; got {n_init}")
     if not isinstance(init, Sequence) or len(init) != problem.count or not all(isinstance(x, KroneckerSBLResult) for x in init):
-        raise TypeError(f"{name}: init must be an earlier result for each problem; got {type(init).__name__}")
+        got = f"{len(init)}: {', '.join(type(x).__name__ for x in init[:3])}" if isinstance(init, Sequence) else type(init).__name__
+        raise TypeError(f"{name}: init must be an earlier result for each problem, of which there are {problem.count}; got {got}")
     columns, places = tuple(a.shape[1] for a in problem.alive), []
     for result in init:
         shape = tuple(g.shape[0] for g in result.gammas)
