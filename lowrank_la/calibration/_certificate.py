@@ -185,8 +185,8 @@ def _tied(made: Elimination, d: Array, noise: np.ndarray | None, places: np.ndar
     first = max(misfit, made.slack)
     rho = first * float(np.sum(made.share)) / freedom if freedom >= 0.5 else math.inf
     rho *= 1 + DEVIATIONS * math.sqrt(2 / max(freedom, 0.5))
-    estimate = _relative(rho, least, misfit)
-    bound = estimate if noise is None else _relative(_given(made, noise), least, misfit)
+    estimate = relative(rho, least, misfit)
+    bound = estimate if noise is None else relative(_given(made, noise), least, misfit)
     pair = math.sqrt(first), math.sqrt(max(float(values[0]), made.slack))
     if phases:
         values, V = xp.linalg.eigh(restricted(_phased(made, d), places))
@@ -199,7 +199,7 @@ def _tied(made: Elimination, d: Array, noise: np.ndarray | None, places: np.ndar
     return Evidence(pair, pair[1] / pair[0], verdict, certificate, _rows(factor), freedom, factor)
 
 
-def _relative(rho: float, least: float, misfit: float) -> float:
+def relative(rho: float, least: float, misfit: float) -> float:
     """Bound ||u - u0|| / ||u0|| for gains u whose own quotient is `misfit`.
 
     Both u and the truth u0 agree in the known entries, hence ||u - u0|| <= (|u|_T + |u0|_T) / sqrt(lambda_min), |.|_T the seminorm of T.

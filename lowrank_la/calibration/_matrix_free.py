@@ -141,7 +141,7 @@ def _certify(form: Elimination, found: Leading, fit: Fit, Z: Array, noise: np.nd
 
     def bound(rho: float) -> float:
         if tied:
-            return judge._relative(rho, second - found.slack, misfit)
+            return judge.relative(rho, second - found.slack, misfit)
         return judge.join(judge.angle(rho, found.values, found.slack), sine(found.u, own / size))
 
     estimate, ratio = bound(rho), math.sqrt(second / first)

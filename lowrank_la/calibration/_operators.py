@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +20,7 @@ LONG = 1 << 15  # entries of a row that is transformed by itself
 PROBES = 16  # random vectors that estimate the energies of the columns of an operator
 
 
-class MatrixFree:
+class MatrixFree(ABC):
     """What the iterative path asks of sensing matrices.
 
     Attributes
@@ -33,28 +34,32 @@ class MatrixFree:
     shape: tuple[int, ...]
     orthogonal = False
 
+    @abstractmethod
     def image(self, x: Array, out: np.ndarray | None = None) -> Array:
         """Return A_l x (p, m) for one signal (n,), or A_l x_l for many (p, n), perhaps in the memory of `out`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def correlate(self, F: Array, together: bool) -> Array:
         """Return A_l^H f_l (p, n), or their sum (n,). F may be used up."""
-        raise NotImplementedError
 
+    @abstractmethod
     def energy(self, together: bool) -> Array:
         """Return the squared norms of the columns of each A_l, or sums over l: exactly if they are orthogonal, else about."""
-        raise NotImplementedError
 
+
+class Sensing(MatrixFree):
+    """What a problem asks in addition of the operators that the caller gives."""
+
+    @abstractmethod
     def matrices(self) -> Array:
         """Build the matrices."""
-        raise NotImplementedError
 
-    def repeated(self, p: int) -> MatrixFree:
+    @abstractmethod
+    def repeated(self, p: int) -> Sensing:
         """Give each of p snapshots the single matrix."""
-        raise NotImplementedError
 
 
-class CodedFourier(MatrixFree):
+class CodedFourier(Sensing):
     """Sense signals by known masks, then a unitary Fourier transform: A_l x = F(mask_l * x).
 
     Gains behind such an operator are the spectrum of an unknown blur: `self_calibrate` is then blind deconvolution.
@@ -192,7 +197,7 @@ def _grid_of(x: Array, grid: tuple[int, ...]) -> Array:
     return _arrays.namespace(x).reshape(x, (*x.shape[:-1], *grid))
 
 
-class Operators(MatrixFree):
+class Operators(Sensing):
     """Linear operators (m, n): a list of p of them, or one for all snapshots.
 
     Each has `shape`, and `matmat` and `rmatmat`, or `@` for itself and for its `.H` or `.T`; products with arrays (n, k) and (m, k)

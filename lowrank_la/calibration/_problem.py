@@ -10,7 +10,7 @@ import numpy as np
 
 from lowrank_la import _arrays, _checks
 from lowrank_la._arrays import Array, Door
-from lowrank_la.calibration._operators import CodedFourier, MatrixFree, Operators
+from lowrank_la.calibration._operators import CodedFourier, MatrixFree, Operators, Sensing
 from lowrank_la.factor import _dense
 
 NAME = "self_calibrate"
@@ -115,7 +115,7 @@ def unseen(A: Array) -> np.ndarray:
     return ~np.any(size > 0, axis=-1 if A.ndim == 2 else (0, 2))
 
 
-def _matrix_free(A: Any) -> MatrixFree | None:
+def _matrix_free(A: Any) -> Sensing | None:
     """Return operators as such; None for arrays."""
     if isinstance(A, CodedFourier):
         return A
@@ -127,7 +127,7 @@ def _is_operator(x: Any) -> bool:
     return hasattr(x, "shape") and (hasattr(x, "matmat") or hasattr(x, "__matmul__")) and not _arrays.is_array(x)
 
 
-def _beside(Y: Any, free: MatrixFree) -> tuple[Door, Array]:
+def _beside(Y: Any, free: Sensing) -> tuple[Door, Array]:
     """Enter measurements alone, complex if products are.
 
     Raises
@@ -173,7 +173,7 @@ def _model(A: Any, model: str) -> str:
 def _alive(problem: Problem, dead: np.ndarray) -> Problem:
     """Drop dead channels; repeat the one matrix that all snapshots share in the models with many."""
     Y, A, xp = problem.Y, problem.A, _arrays.namespace(problem.Y)
-    if isinstance(A, MatrixFree):
+    if isinstance(A, Sensing):
         if len(A.shape) == 2 and problem.model != SNAPSHOTS:
             A = A.repeated(Y.shape[0])
         return replace(problem, A=A, dead=int(dead.sum()))

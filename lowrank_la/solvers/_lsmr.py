@@ -71,8 +71,8 @@ def lsmr(
     Raises
     ------
     ValueError
-        A shape does not fit, an entry is not finite, products with A and its adjoint do not belong together, the preconditioner is not
-        Hermitian and positive definite, or an argument is out of range.
+        A shape does not fit, an entry is not finite or above 1e140 in size, products with A and its adjoint do not belong together, the
+        preconditioner is not Hermitian and positive definite, or an argument is out of range.
     TypeError
         An argument has the wrong type, or arrays belong to different libraries.
 

@@ -139,7 +139,7 @@ def _moderate(function: str, A: Any) -> Any:
     """
     data = A.data if _arrays.is_sparse(A) else A
     xp = _arrays.namespace(data)
-    largest = float(xp.max(xp.abs(data))) if math.prod(data.shape) else 0.0
+    largest = max((float(xp.max(xp.abs(block))) for _, block in _arrays.row_blocks(data)), default=0.0)
     if largest > HUGE:
         raise ValueError(f"{function}: A must have entries of size at most {HUGE:g}; got {largest:.3g}")
     return A

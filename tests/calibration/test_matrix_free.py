@@ -9,23 +9,10 @@ from scipy.sparse.linalg import aslinearoperator
 from lowrank_la.calibration import CodedFourier, _newton, _polish, _problem, self_calibrate
 from lowrank_la.calibration._spectral import Options
 from tests.calibration import oracles
+from tests.solvers.problems import Map
 
 MODELS = ("repeated", "diverse", "snapshots")
 SIZES = {"repeated": (30, 9, 4), "diverse": (30, 7, 5), "snapshots": (30, 7, 12)}
-
-
-class Plain:
-    """An operator with shape, @ and .T, and nothing else."""
-
-    def __init__(self, A):
-        self.A, self.shape = A, A.shape
-
-    def __matmul__(self, X):
-        return self.A @ X
-
-    @property
-    def T(self):
-        return Plain(self.A.T)
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +63,7 @@ def assert_gains(d, expected, tol=1e-8):
 @pytest.mark.parametrize("model", MODELS)
 def test_operators_find_the_likeliest_gains(model, real):
     t = oracles.draw(np.random.default_rng(0), model, *SIZES[model], 30, real=real)
-    for kind in (aslinearoperator, Plain):
+    for kind in (aslinearoperator, Map):
         result = self_calibrate(t.Y, operators(t.A, kind), model=model)
         assert oracles.error(result.d, t.d) < 0.1
         assert_gains(result.d, likeliest(t, model, result.d))
@@ -199,7 +186,7 @@ def test_adjoints(seed, p, dims, together):
     def normal(*shape):
         return rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
 
-    coded, general = CodedFourier(normal(p, *dims), dims=len(dims)), _problem.Operators("f", [Plain(normal(m, 5)) for _ in range(p)])
+    coded, general = CodedFourier(normal(p, *dims), dims=len(dims)), _problem.Operators("f", [Map(normal(m, 5)) for _ in range(p)])
     general.on(np.ones(1, complex))
     for A in (coded, general):
         x, y = normal(*(() if together else (p,)), A.shape[-1]), normal(p, m)

@@ -4,6 +4,20 @@ import numpy as np
 import scipy.sparse as sp
 
 
+class Map:
+    """The least that a linear map with an adjoint has to offer."""
+
+    def __init__(self, A):
+        self.A, self.shape = A, A.shape
+
+    def __matmul__(self, X):
+        return self.A @ X
+
+    @property
+    def T(self):
+        return Map(self.A.T)
+
+
 def poisson(n):
     """Five-point Laplacian on an n x n grid."""
     T, eye = sp.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(n, n)), sp.eye_array(n)

@@ -9,19 +9,9 @@ from scipy.sparse.linalg import LinearOperator
 
 from lowrank_la import ConvergenceWarning, limit_threads
 from lowrank_la.solvers import _block, conjugate_gradients
-from tests.solvers.problems import exact_residual, exact_solution, least_of_poisson, poisson, spd, textbook_cg
+from tests.solvers.problems import Map, exact_residual, exact_solution, least_of_poisson, poisson, spd, textbook_cg
 
 RNG = np.random.default_rng(5)
-
-
-class Map:
-    """The least that a linear map has to offer."""
-
-    def __init__(self, A):
-        self.A, self.shape = A, A.shape
-
-    def __matmul__(self, X):
-        return self.A @ X
 
 
 def energy_norm(A, e):

@@ -10,22 +10,9 @@ from scipy.sparse.linalg import lsmr as scipys
 
 from lowrank_la import ConvergenceWarning, limit_threads
 from lowrank_la.solvers import lsmr
+from tests.solvers.problems import Map
 
 RNG = np.random.default_rng(8)
-
-
-class Map:
-    """The least that a linear map has to offer."""
-
-    def __init__(self, A):
-        self.A, self.shape = A, A.shape
-
-    def __matmul__(self, X):
-        return self.A @ X
-
-    @property
-    def T(self):
-        return Map(self.A.T)
 
 
 def draw(m, n, cond, seed, kind="real"):
