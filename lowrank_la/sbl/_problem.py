@@ -113,7 +113,7 @@ def enter(function: str, y: Array, factors: Sequence[Any], *, batch: bool = Fals
         raise TypeError(f"{function}: factors must be a sequence of at least one matrix; got {_kind(factors)}")
     dense = [_entries(function, i, A) if _arrays.is_operator(A) else A for i, A in enumerate(factors)]
     names = [name] if name else [f"factors[{i}]" for i in range(len(dense))]
-    door, (y, *A) = _dense.enter(function, y=y, **dict(zip(names, dense, strict=True)))
+    door, (y, *A) = _dense.enter(function, **{"Y" if batch else "y": y}, **dict(zip(names, dense, strict=True)))
     for label, a in zip(names, A, strict=True):
         _checks.ndim(function, label, a, 2)
     rows, xp = tuple(a.shape[0] for a in A), _arrays.namespace(y)
@@ -164,8 +164,8 @@ def _form(function: str, shape: tuple[int, ...], rows: tuple[int, ...], batch: b
     if sorted(shape[:count]) == sorted(rows):
         hint = "; its axes are those of the factors in another order: permute the factors, or the axes of y"
     wanted = f"({size},) or ({size}, L)" if count == 1 else f"({size},), ({size}, L), {rows} or {(*rows, 'L')}".replace("'", "")
-    where = " behind the axis of problems" if batch else ""
-    raise ValueError(f"{function}: y must have shape {wanted}{where} for factors with {rows} rows; got {shape}{hint}")
+    y, where = ("Y", " behind the axis of problems") if batch else ("y", "")
+    raise ValueError(f"{function}: {y} must have shape {wanted}{where} for factors with {rows} rows; got {shape}{hint}")
 
 
 def _reduced(Y: Array, A: list[Array]) -> tuple[Problem, Array]:

@@ -499,7 +499,7 @@ BAD_BATCH = [
         (Y0, A0),
         {},
         ValueError,
-        r"y must have shape .* behind the axis of problems for factors with \(3, 4\) rows; got \(4,\)",
+        r"Y must have shape .* behind the axis of problems for factors with \(3, 4\) rows; got \(4,\)",
     ),
     ("shapes", ([Y0, Y0[:2]], A0), {}, ValueError, r"Y must be arrays of one shape; got \(2, 4\), \(3, 4\)"),
     ("nothing", ([], A0), {}, ValueError, "Y must be arrays of one shape; got none"),
